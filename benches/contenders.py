@@ -1,0 +1,64 @@
+"""The contenders: a name, how to make its event loop, and the package that has to be installed for it.
+
+`segue+events` is Segue with its event record switched on, by the environment variable given with `--events-env`;
+without that option it isn't a contender.
+"""
+
+import asyncio
+import importlib
+import importlib.metadata
+from collections.abc import Callable
+from dataclasses import dataclass
+
+Factory = Callable[[], asyncio.AbstractEventLoop]
+
+
+def _named(module: str) -> Callable[[], Factory]:
+    return lambda: importlib.import_module(module).new_event_loop
+
+
+def _aiofastnet() -> Factory:
+    """aiofastnet is not a loop: it replaces a loop's network methods. uvloop is the faster of its two bases."""
+    import aiofastnet
+    import uvloop
+
+    return aiofastnet.loop_factory(uvloop.new_event_loop)
+
+
+@dataclass(frozen=True)
+class Contender:
+    name: str
+    package: str | None  # what has to be installed for it; None for the standard library
+    factory: Callable[[], Factory]
+    network_only: bool = False
+
+
+CONTENDERS = {
+    c.name: c
+    for c in (
+        Contender("asyncio", None, lambda: asyncio.SelectorEventLoop),
+        Contender("uvloop", "uvloop", _named("uvloop")),
+        Contender("rloop", "rloop", _named("rloop")),
+        Contender("blazio", "blazio", _named("blazio")),
+        Contender("aiofastnet", "aiofastnet", _aiofastnet, network_only=True),
+        Contender("segue", "segue", _named("segue")),
+        Contender("segue+events", "segue", _named("segue")),
+    )
+}
+
+
+def version(contender: Contender) -> str:
+    """The installed version, or what is wrong: an absent package, or one that doesn't import."""
+    if contender.package is None:
+        return "standard library"
+    try:
+        found = importlib.metadata.version(contender.package)
+    except importlib.metadata.PackageNotFoundError:
+        found = "unversioned"
+    try:
+        contender.factory()
+    except ModuleNotFoundError as error:
+        return f"missing: {error}"
+    except (ImportError, AttributeError) as error:
+        return f"unusable: {error}"
+    return found

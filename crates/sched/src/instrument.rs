@@ -1,0 +1,181 @@
+//! Who is told what happened.
+//!
+//! Spawn, step, wait, wake, cancel and finish each pass through one function of [`Hooks`]. With nothing attached a hook
+//! is one predictable branch; without the `hooks` feature it is nothing at all.
+
+use std::cell::{Cell, RefCell};
+use std::rc::Rc;
+
+/// Numbers tasks in the order of their creation, from 1; 0 is "no task" (a callback, I/O, a timer).
+pub type TaskId = u64;
+/// Names a place in the source in the sink's own table; 0 is unknown.
+pub type SiteId = u32;
+
+/// Who asked for a cancellation.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[repr(u8)]
+pub enum CancelSource {
+    TaskCancel = 1,
+    ScopeCancel = 2,
+    Deadline = 3,
+    NurseryFailure = 4,
+    Signal = 5,
+    LoopShutdown = 6,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[repr(u8)]
+pub enum Kind {
+    /// `task` was created by `other` at `site`; `detail` is unused.
+    Spawn = 1,
+    /// A step of `task` begins.
+    Step = 2,
+    /// `task` suspended, waiting for the task `other` or, if 0, for something else; `detail` names it (an object's id).
+    Wait = 3,
+    /// `task` was made ready by `other` (the task that was running, or 0).
+    Wake = 4,
+    /// `task` was asked to cancel by `other`; `detail` is the [`CancelSource`].
+    Cancel = 5,
+    /// `task` ended; `detail`: 0 result, 1 exception, 2 cancelled.
+    Finish = 6,
+}
+
+/// One fixed-size entry of the record.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[repr(C)]
+pub struct Event {
+    pub task: TaskId,
+    pub other: TaskId,
+    pub detail: u64,
+    pub site: SiteId,
+    pub kind: Kind,
+}
+
+/// Receives events, in order, on the loop's thread. Must not call back into the loop.
+pub trait Instrument {
+    fn record(&self, event: Event);
+}
+
+/// The loop's hooks: at most one instrument, attached and detached at run time.
+#[derive(Default)]
+pub struct Hooks {
+    attached: Cell<bool>,
+    sink: RefCell<Option<Rc<dyn Instrument>>>,
+    last_task: Cell<TaskId>,
+    /// The task whose step is running; 0 between steps. The waker of whatever wakes meanwhile.
+    current: Cell<TaskId>,
+}
+
+impl Hooks {
+    pub fn attach(&self, sink: Rc<dyn Instrument>) {
+        *self.sink.borrow_mut() = Some(sink);
+        self.attached.set(cfg!(feature = "hooks"));
+    }
+
+    pub fn detach(&self) -> Option<Rc<dyn Instrument>> {
+        self.attached.set(false);
+        self.sink.borrow_mut().take()
+    }
+
+    /// Whether anybody listens; callers use it to avoid the cost of finding out a site.
+    #[inline(always)]
+    pub fn is_attached(&self) -> bool {
+        cfg!(feature = "hooks") && self.attached.get()
+    }
+
+    #[inline]
+    pub fn next_task_id(&self) -> TaskId {
+        let id = self.last_task.get() + 1;
+        self.last_task.set(id);
+        id
+    }
+
+    pub fn current(&self) -> TaskId {
+        self.current.get()
+    }
+
+    #[inline(always)]
+    fn emit(&self, kind: Kind, task: TaskId, other: TaskId, detail: u64, site: SiteId) {
+        if self.is_attached() {
+            self.emit_cold(Event { kind, task, other, detail, site });
+        }
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn emit_cold(&self, event: Event) {
+        let sink = self.sink.borrow().clone();
+        if let Some(sink) = sink {
+            sink.record(event);
+        }
+    }
+
+    #[inline(always)]
+    pub fn spawn(&self, task: TaskId, site: SiteId) {
+        self.emit(Kind::Spawn, task, self.current.get(), 0, site);
+    }
+
+    /// A step begins. Returns the task that was running before, for [`Hooks::step_end`] (eager tasks nest).
+    #[inline(always)]
+    pub fn step(&self, task: TaskId) -> TaskId {
+        let outer = if cfg!(feature = "hooks") { self.current.replace(task) } else { 0 };
+        self.emit(Kind::Step, task, outer, 0, 0);
+        outer
+    }
+
+    #[inline(always)]
+    pub fn step_end(&self, outer: TaskId) {
+        if cfg!(feature = "hooks") {
+            self.current.set(outer);
+        }
+    }
+
+    #[inline(always)]
+    pub fn wait(&self, task: TaskId, on_task: TaskId, on_object: u64) {
+        self.emit(Kind::Wait, task, on_task, on_object, 0);
+    }
+
+    #[inline(always)]
+    pub fn wake(&self, task: TaskId) {
+        self.emit(Kind::Wake, task, self.current.get(), 0, 0);
+    }
+
+    #[inline(always)]
+    pub fn cancel(&self, task: TaskId, source: CancelSource) {
+        self.emit(Kind::Cancel, task, self.current.get(), source as u64, 0);
+    }
+
+    #[inline(always)]
+    pub fn finish(&self, task: TaskId, how: u64) {
+        self.emit(Kind::Finish, task, 0, how, 0);
+    }
+}
+
+#[cfg(all(test, feature = "hooks"))]
+mod tests {
+    use super::*;
+
+    struct Log(RefCell<Vec<Event>>);
+    impl Instrument for Log {
+        fn record(&self, event: Event) {
+            self.0.borrow_mut().push(event);
+        }
+    }
+
+    #[test]
+    fn a_wake_names_the_task_that_was_running() {
+        let hooks = Hooks::default();
+        let log = Rc::new(Log(RefCell::default()));
+        hooks.wake(9); // nobody listens yet
+        hooks.attach(log.clone());
+        let outer = hooks.step(1);
+        hooks.wake(2);
+        hooks.step_end(outer);
+        hooks.wake(3);
+        let seen: Vec<_> = log.0.borrow().iter().map(|e| (e.kind, e.task, e.other)).collect();
+        assert_eq!(seen, [(Kind::Step, 1, 0), (Kind::Wake, 2, 1), (Kind::Wake, 3, 0)]);
+        hooks.detach();
+        hooks.wake(4);
+        assert_eq!(log.0.borrow().len(), 3);
+    }
+}

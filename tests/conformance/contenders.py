@@ -1,0 +1,75 @@
+"""Which event loop a conformance run is about, and how it is put in asyncio's place.
+
+`install(name)` is called once, in a test process, before any test module is imported. It changes three
+things, all of them public ways to name a loop: the class the default policy builds, `asyncio.SelectorEventLoop`
+and (3.13+) `asyncio.EventLoop`. It never touches stdlib internals such as `BaseSelectorEventLoop`: tests
+of those classes test the stdlib and are left alone.
+
+`install_tasks()` puts Segue's Task and Future where CPython's tests look for the C ones
+(`tasks._CTask`, `futures._CFuture`). asyncio itself does not read these names.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import asyncio.futures
+import asyncio.tasks
+import asyncio.unix_events
+from collections.abc import Callable
+
+NAMES = ("segue", "asyncio", "uvloop")
+
+
+def loop_class(name: str) -> type[asyncio.AbstractEventLoop]:
+    """The class whose instances are under test. Raises ImportError when the contender is not installed."""
+    if name == "asyncio":
+        return asyncio.SelectorEventLoop
+    if name == "segue":
+        import segue
+
+        return segue.EventLoop
+    if name == "uvloop":
+        import uvloop
+
+        class UvloopIgnoringSelector(uvloop.Loop):  # type: ignore[misc, valid-type]
+            """uvloop takes no selector; some of CPython's tests pass one."""
+
+            def __init__(self, selector: object = None) -> None:
+                super().__init__()
+
+        return UvloopIgnoringSelector
+    raise ValueError(f"unknown loop {name!r}: choose one of {', '.join(NAMES)}")
+
+
+def install(name: str) -> Callable[[], int]:
+    """Make `name` the loop asyncio hands out; return a counter of loops built so far.
+
+    The counter lets a runner refuse a result in which the contender was never used.
+    """
+    loop = loop_class(name)
+    built = 0
+
+    def factory() -> asyncio.AbstractEventLoop:
+        nonlocal built
+        built += 1
+        return loop()
+
+    if name != "asyncio":
+        for module in (asyncio, asyncio.unix_events):
+            module.SelectorEventLoop = loop  # type: ignore[misc, assignment]
+            if hasattr(module, "EventLoop"):
+                module.EventLoop = loop
+    # 3.14 renamed the default policy; both spellings are what `asyncio.new_event_loop()` ends in.
+    policy = getattr(asyncio.unix_events, "_DefaultEventLoopPolicy", None)
+    if policy is None:
+        policy = asyncio.unix_events._UnixDefaultEventLoopPolicy  # type: ignore[attr-defined]
+    policy._loop_factory = staticmethod(factory)
+    return lambda: built
+
+
+def install_tasks() -> None:
+    """Let CPython's `C…` test classes bind `segue.Task` and `segue.Future`."""
+    import segue
+
+    asyncio.tasks._CTask = segue.Task  # type: ignore[attr-defined]
+    asyncio.futures._CFuture = segue.Future  # type: ignore[attr-defined]
