@@ -1,0 +1,48 @@
+"""The `segue` command. It only looks at the first word; each subcommand is a module of its own, imported when asked for.
+
+Nothing of the event loop is imported here: `segue run` should cost little more than `python`.
+"""
+
+from __future__ import annotations
+
+import sys
+
+USAGE = """\
+usage: segue <command> ...
+
+Runs async Python on an event loop written in Rust.
+
+commands
+  segue run app.py           run a program as python would, on Segue's loop
+  segue run --report app.py  ... and say at exit which tasks failed, where they were started and why
+  segue info                 what this installation is, and what on this machine would hold it back
+
+  segue run --help           everything `run` takes (-m, -c, package.module:function, python's options)
+  segue --version
+"""
+
+
+def main() -> int:
+    """The console script's entry: the exit status of `segue ARGUMENT...`."""
+    command, *rest = sys.argv[1:] or [""]
+    if command == "run":
+        from segue._cli import run
+
+        return run.main(rest)
+    if command == "info":
+        from segue._cli import info
+
+        return info.main(rest)
+    if command in ("-V", "--version", "version"):
+        from segue._cli import info
+
+        print(f"segue {info.version()}")
+        return 0
+    if command in ("-h", "--help", "help", ""):
+        print(USAGE, end="", file=sys.stdout if command else sys.stderr)
+        return 0 if command else 2
+    print(f"segue: unknown command '{command}'", file=sys.stderr)
+    if command.endswith(".py") or command.startswith("-"):
+        print(f"To run a program: segue run {' '.join(sys.argv[1:])}", file=sys.stderr)
+    print("\n" + USAGE, end="", file=sys.stderr)
+    return 2

@@ -1,0 +1,290 @@
+"""What `segue run` does inside the program's process, before the program starts.
+
+Nothing is imported here for a program that may never need it: a finder waits for `asyncio`, `uvloop` and
+`multiprocessing.spawn`, and each is given its change right after its own import. Then `asyncio.run`, the event loop
+policy, `asyncio.SelectorEventLoop`, `asyncio.EventLoop` and uvloop's factories lead to Segue's loop, in this process
+and in the children that multiprocessing makes of it; no other process is touched.
+
+Two callers: `sitecustomize.py` beside this file (the usual way: Python runs the program), and `run_here`, for what
+that way can't reach: interpreters started with -E, -I or -S, and `package.module:function`.
+It stands alone on purpose: it is loaded from its directory, and imports the segue package only once asyncio is there.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from importlib.machinery import PathFinder
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from importlib.machinery import ModuleSpec
+    from types import ModuleType, TracebackType
+    from typing import Any, NoReturn
+
+HERE = os.path.dirname(os.path.abspath(__file__))
+# The directory that holds the segue package this file belongs to: <this>/segue/_cli/inject/_segue_program.py
+PACKAGE_PARENT = os.path.dirname(os.path.dirname(os.path.dirname(HERE)))
+
+_active = False
+_report = False
+
+
+def activate(report: bool = False) -> None:
+    """Lead this process's asyncio to Segue, now or as soon as it is imported. A second call does nothing."""
+    global _active, _report
+    if _active:
+        return
+    _active, _report = True, report
+    sys.meta_path.insert(0, _ImportWatch())
+    if report:
+        import atexit
+
+        # First registered is last called: the report comes after everything the program says at exit.
+        atexit.register(_print_report, os.getpid())
+    for name, change in _CHANGES.items():
+        if name in sys.modules:
+            change(sys.modules[name])
+
+
+class _ImportWatch:
+    """A meta path finder that finds what the others find, with a change to follow the import."""
+
+    def find_spec(self, name: str, path: Any = None, target: ModuleType | None = None) -> ModuleSpec | None:
+        if name not in _CHANGES:
+            return None
+        spec = PathFinder.find_spec(name, [PACKAGE_PARENT]) if name == "segue" else None
+        for finder in sys.meta_path:
+            if spec is None and finder is not self:
+                spec = finder.find_spec(name, path, target)
+        if spec is not None and spec.loader is not None:
+            spec.loader = _ChangingLoader(spec.loader)  # type: ignore[assignment]
+        return spec
+
+
+class _ChangingLoader:
+    """The module's own loader, and after it the module's entry in `_CHANGES`."""
+
+    def __init__(self, loader: Any) -> None:
+        self._loader = loader
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._loader, name)
+
+    def create_module(self, spec: ModuleSpec) -> ModuleType | None:
+        return self._loader.create_module(spec)  # type: ignore[no-any-return]
+
+    def exec_module(self, module: ModuleType) -> None:
+        module.__spec__.loader = module.__loader__ = self._loader  # type: ignore[union-attr]
+        if module.__name__ == "segue":
+            import asyncio  # noqa: F401  (whole before Segue's modules build on it; see _after_asyncio)
+        self._loader.exec_module(module)
+        _CHANGES[module.__name__](module)
+
+
+# Named as importlib's own frame, so that importlib drops it from the traceback of a failing import and `warnings`
+# doesn't count it as a caller: the program sees what it would see without the watch.
+_ChangingLoader.exec_module.__code__ = _ChangingLoader.exec_module.__code__.replace(
+    co_filename="<frozen importlib._bootstrap>", co_name="_call_with_frames_removed"
+)
+
+
+def _after_asyncio(asyncio: ModuleType) -> None:
+    """Asyncio is complete: load Segue on top of it. While Segue itself is what imports asyncio, its turn comes later."""
+    if "segue" not in sys.modules:
+        import segue  # noqa: F401  (its entry in _CHANGES follows)
+
+
+def _after_segue(segue: ModuleType) -> None:
+    import asyncio
+
+    loop_class = segue.EventLoop
+    if _report:
+        from segue._cli import report
+
+        loop_class = report.recording(loop_class)
+    _replace_stdlib_loop(asyncio, loop_class)
+
+
+def _replace_stdlib_loop(asyncio: ModuleType, loop_class: type) -> None:
+    stdlib_loop = asyncio.SelectorEventLoop
+    unix_events = sys.modules[stdlib_loop.__module__]
+    for value in list(vars(unix_events).values()):
+        if isinstance(value, type) and vars(value).get("_loop_factory") is stdlib_loop:
+            value._loop_factory = loop_class  # type: ignore[attr-defined]  # the event loop policy
+    for module in (asyncio, unix_events):
+        for name in ("SelectorEventLoop", "EventLoop"):
+            if vars(module).get(name) is stdlib_loop:
+                setattr(module, name, loop_class)
+
+
+def _after_uvloop(uvloop: ModuleType) -> None:
+    """Every factory of uvloop's (new_event_loop, run, install, EventLoopPolicy) ends in this one name."""
+    import asyncio
+
+    uvloop.Loop = asyncio.SelectorEventLoop  # type: ignore[attr-defined]
+
+
+class _ActivateOnLoad:
+    """Pickled into what multiprocessing sends to a child it spawns; loading it there activates Segue."""
+
+    def __reduce__(self) -> tuple[Callable[..., Any], tuple[str, dict[str, Any]]]:
+        code = (
+            "import sys\n"
+            "sys.path.insert(0, here)\n"
+            "try: import _segue_program\n"
+            "finally: sys.path.remove(here)\n"
+            "_segue_program.activate()\n"
+        )
+        return exec, (code, {"here": HERE})
+
+
+def _after_multiprocessing_spawn(spawn: ModuleType) -> None:
+    """A forked child has Segue anyway; spawn and forkserver children get it with their preparation data."""
+    original = spawn.get_preparation_data
+
+    def get_preparation_data(name: str) -> dict[str, Any]:
+        return {"segue": _ActivateOnLoad(), **original(name)}
+
+    spawn.get_preparation_data = get_preparation_data  # type: ignore[attr-defined]
+
+
+_CHANGES: dict[str, Callable[[ModuleType], None]] = {
+    "asyncio": _after_asyncio,
+    "segue": _after_segue,
+    "uvloop": _after_uvloop,
+    "multiprocessing.spawn": _after_multiprocessing_spawn,
+}
+
+
+def _print_report(pid: int) -> None:
+    if os.getpid() != pid:  # a forked child that leaves through Python's exit; the report is its parent's
+        return
+    report = sys.modules.get("segue._cli.report")
+    if report is None:
+        print("segue: nothing to report: the program never imported asyncio", file=sys.stderr)
+    else:
+        report.print_report()
+
+
+# --- Running the program from here, for `python [flags] -c "…run_here(…)" kind target arg…` ---------------------------
+
+
+def run_here(flags: list[str], report: bool) -> None:
+    """Run what sys.argv names (`kind target arg…`) as `__main__`, as `python [flags] target arg…` would.
+
+    Differences from Python's own run of it: stack dumps (not tracebacks) show two frames more at the bottom.
+    """
+    activate(report)
+    kind, target, *args = sys.argv[1:]
+    sys.orig_argv[1:] = [*flags, *{"m": ["-m", target], "c": ["-c", target]}.get(kind, [target]), *args]
+    main = sys.modules["__main__"]
+    for name in [name for name in vars(main) if not (name.startswith("__") and name.endswith("__"))]:
+        delattr(main, name)
+    if not sys.flags.safe_path:
+        del sys.path[0]  # '' for the -c that got us here
+    try:
+        _RUN[kind](target, args)
+    except BaseException:
+        _hide_frames_of_this_file()
+        raise
+
+
+def _run_code(code: str, args: list[str]) -> None:
+    sys.argv[:] = ["-c", *args]
+    _set_path0("")
+    exec(compile(code, "<string>", "exec", dont_inherit=True), vars(sys.modules["__main__"]))
+
+
+def _run_module(name: str, args: list[str]) -> None:
+    import runpy
+
+    sys.argv[:] = ["-m", *args]
+    _set_path0(os.getcwd())
+    runpy._run_module_as_main(name)  # type: ignore[attr-defined]
+
+
+def _run_path(path: str, args: list[str]) -> None:
+    import pkgutil
+
+    sys.argv[:] = [path, *args]
+    if path != "-" and pkgutil.get_importer(path) is not None:  # a directory or a zip file
+        import runpy
+
+        sys.path.insert(0, path)
+        runpy._run_module_as_main("__main__", False)  # type: ignore[attr-defined]
+        return
+    main = vars(sys.modules["__main__"])
+    if path == "-":
+        _set_path0("")
+        exec(compile(sys.stdin.buffer.read(), "<stdin>", "exec", dont_inherit=True), main)
+        return
+    from importlib.machinery import SourceFileLoader, SourcelessFileLoader
+
+    try:
+        with open(path, "rb") as file:
+            source = file.read()
+    except OSError as error:
+        _fail(f"{sys.executable}: can't open file {os.path.abspath(path)!r}: [Errno {error.errno}] {error.strerror}")
+    _set_path0(os.path.dirname(os.path.realpath(path)))
+    path = os.path.abspath(path)
+    loader: Any = SourcelessFileLoader if path.endswith(".pyc") else SourceFileLoader
+    main["__file__"] = path
+    main["__loader__"] = loader("__main__", path)
+    if sys.version_info < (3, 15):
+        main["__cached__"] = None
+    is_pyc = loader is SourcelessFileLoader
+    code = main["__loader__"].get_code("__main__") if is_pyc else compile(source, path, "exec", dont_inherit=True)
+    exec(code, main)
+
+
+def _run_async_function(target: str, args: list[str]) -> None:
+    """`package.module:function`: import it from the current directory, and `asyncio.run` the coroutine it returns."""
+    _set_path0(os.getcwd())
+    module_name, _, function_name = target.partition(":")
+    sys.argv[:] = [target, *args]
+    import asyncio
+    import importlib
+
+    function: Any = importlib.import_module(module_name)
+    sys.argv[0] = function.__file__ or target
+    for name in function_name.split("."):
+        try:
+            function = getattr(function, name)
+        except AttributeError:
+            _fail(f"segue run: module '{module_name}' has no '{function_name}' (asked for as '{target}')")
+    coroutine = function() if callable(function) else None
+    if not asyncio.iscoroutine(coroutine):
+        _fail(
+            f"segue run: '{target}' is not an async function (it is a {type(function).__name__}).\n"
+            "Name an `async def` that takes no arguments, or run the module: segue run -m " + module_name
+        )
+    sys.exit(asyncio.run(coroutine))
+
+
+_RUN = {"c": _run_code, "m": _run_module, "path": _run_path, "function": _run_async_function}
+
+
+def _set_path0(entry: str) -> None:
+    if not sys.flags.safe_path:
+        sys.path.insert(0, entry)
+
+
+def _fail(message: str) -> NoReturn:
+    print(message, file=sys.stderr)
+    raise SystemExit(2)
+
+
+def _hide_frames_of_this_file() -> None:
+    """Have whatever excepthook is in place called with the traceback as Python's own run would have it."""
+    hook = sys.excepthook
+
+    def excepthook(kind: type[BaseException], error: BaseException, traceback: TracebackType | None) -> None:
+        here = excepthook.__code__.co_filename
+        traceback = traceback.tb_next if traceback else None  # the -c that got us here
+        while traceback is not None and traceback.tb_frame.f_code.co_filename == here:
+            traceback = traceback.tb_next
+        hook(kind, error.with_traceback(traceback), traceback)
+
+    sys.excepthook = excepthook
