@@ -6,6 +6,7 @@ import threading
 
 import anyio
 import anyio.from_thread
+import anyio.lowlevel
 import anyio.to_thread
 import pytest
 from anyio.streams.tls import TLSStream
@@ -64,7 +65,7 @@ def test_cancel_scopes_nest_shield_and_repeat(run):
             scope.cancel()
             for _ in range(3):  # cancellation is a level: each checkpoint raises again
                 try:
-                    await anyio.sleep(0)
+                    await anyio.lowlevel.checkpoint()
                 except anyio.get_cancelled_exc_class():
                     attempts += 1
             await anyio.lowlevel.checkpoint()
@@ -95,7 +96,7 @@ def test_threads_in_both_directions(run):
         return anyio.from_thread.run_sync(threading.get_ident)
 
     async def double(number):
-        await anyio.sleep(0)
+        await anyio.lowlevel.checkpoint()
         return 2 * number
 
     async def main():

@@ -122,11 +122,13 @@ def test_requests_of_every_kind(run, loop_factory, http):
 
 def test_websocket(run):
     async def main():
-        async with serving(make_app([]), ws="websockets-sansio") as url:
-            async with websockets.connect(url.replace("http", "ws") + "/chat") as socket:
-                for number in range(50):
-                    await socket.send(f"message {number}")
-                    assert await socket.recv() == f"MESSAGE {number}"
+        async with (
+            serving(make_app([]), ws="websockets-sansio") as url,
+            websockets.connect(url.replace("http", "ws") + "/chat") as socket,
+        ):
+            for number in range(50):
+                await socket.send(f"message {number}")
+                assert await socket.recv() == f"MESSAGE {number}"
 
     run(main)
 

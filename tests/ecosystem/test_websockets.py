@@ -113,11 +113,13 @@ def test_slow_reader_holds_the_writer_back(run):
                 await socket.send(b"x" * 100_000)
                 sent += 1
 
-        async with serve(flood, "127.0.0.1", 0, compression=None) as server:
-            async with connect(f"ws://localhost:{port_of(server)}", compression=None, max_queue=2) as socket:
-                await asyncio.sleep(0.3)
-                assert sent < 200, "20 MB don't fit into the buffers between the two"
-                for _ in range(200):
-                    assert len(await socket.recv()) == 100_000
+        async with (
+            serve(flood, "127.0.0.1", 0, compression=None) as server,
+            connect(f"ws://localhost:{port_of(server)}", compression=None, max_queue=2) as socket,
+        ):
+            await asyncio.sleep(0.3)
+            assert sent < 200, "20 MB don't fit into the buffers between the two"
+            for _ in range(200):
+                assert len(await socket.recv()) == 100_000
 
     run(main)
