@@ -1,4 +1,4 @@
-"""The `segue` command. It only looks at the first word; each subcommand is a module of its own, imported when asked for.
+"""The `segue` command: looks at the first word only; each subcommand is a module, imported when asked for.
 
 Nothing of the event loop is imported here: `segue run` should cost little more than `python`.
 """

@@ -1,7 +1,7 @@
 """`segue run`: reads Python's own command line and execs Python on it, with Segue's way in.
 
-It runs nothing itself. Options are Python's and are handed on untouched, so there's no list of them to keep up to date
-beyond which of them take a value. What happens inside the program's process is `inject/_segue_program.py`.
+It runs nothing itself. Options are Python's and are handed on untouched, so all that's known of them here is
+which take a value. What happens in the program's process is `inject/_segue_program.py`.
 """
 
 from __future__ import annotations
@@ -37,9 +37,10 @@ options
 The exit status is the program's.
 """
 
-# Python's short options that take a value, attached (-Wignore) or as the next argument (-W ignore). See its getopt.c.
+# Python's short options that take a value, attached (-Wignore) or as the next argument (-W ignore).
 _WITH_VALUE = "cmWX"
-# With these Python doesn't read PYTHONPATH or doesn't import sitecustomize: the program is run from a -c instead.
+# With these Python doesn't read PYTHONPATH or doesn't import sitecustomize: `inject/_segue_run_here.py`
+# instead.
 _WITHOUT_STARTUP_HOOK = "EIS"
 _ASYNC_FUNCTION = re.compile(r"[^\W\d]\w*(\.[^\W\d]\w*)*:[^\W\d]\w*(\.[^\W\d]\w*)*")
 
@@ -119,7 +120,7 @@ def main(argv: list[str]) -> int:
         print("segue run: this Python doesn't know its own path (sys.executable is empty)", file=sys.stderr)
         return 2
     own = CommandLine(sys.orig_argv[1:])
-    if (own.kind, own.target) == ("m", "segue"):  # python -X dev -m segue run app.py: the program is meant as well
+    if (own.kind, own.target) == ("m", "segue"):  # python -X dev -m segue run app.py: meant for the program
         line.flags[:0] = own.flags
         line.letters += own.letters
     if line.kind == "function" or any(letter in _WITHOUT_STARTUP_HOOK for letter in line.letters):
@@ -142,7 +143,7 @@ def _exec_with_startup_hook(line: CommandLine) -> NoReturn:
 def _exec_from_c(line: CommandLine) -> NoReturn:
     kind, target = line.kind or "path", line.target or "-"
     code = (
-        f"import sys; sys.path.insert(0, {INJECT!r}); import _segue_program as p; sys.path.remove({INJECT!r}); "
-        f"p.run_here({line.flags!r}, {line.report!r})"
+        f"import sys; sys.path.insert(0, {INJECT!r}); import _segue_run_here; sys.path.remove({INJECT!r}); "
+        f"_segue_run_here.main({line.flags!r}, {line.report!r})"
     )
     os.execv(sys.executable, [sys.executable, *line.flags, "-c", code, kind, target, *line.args])

@@ -1,13 +1,13 @@
 """What `segue run` does inside the program's process, before the program starts.
 
 Nothing is imported here for a program that may never need it: a finder waits for `asyncio`, `uvloop` and
-`multiprocessing.spawn`, and each is given its change right after its own import. Then `asyncio.run`, the event loop
-policy, `asyncio.SelectorEventLoop`, `asyncio.EventLoop` and uvloop's factories lead to Segue's loop, in this process
-and in the children that multiprocessing makes of it; no other process is touched.
+`multiprocessing.spawn`, and changes each right after its own import. Then `asyncio.run`, the event loop
+policy, `asyncio.SelectorEventLoop`, `asyncio.EventLoop` and uvloop's factories lead to Segue's loop, in this
+process and in the children that multiprocessing makes of it; no other process is touched.
 
-Two callers: `sitecustomize.py` beside this file (the usual way: Python runs the program), and `run_here`, for what
-that way can't reach: interpreters started with -E, -I or -S, and `package.module:function`.
-It stands alone on purpose: it is loaded from its directory, and imports the segue package only once asyncio is there.
+Two callers: `sitecustomize.py` beside this file (the usual way: Python runs the program), and
+`_segue_run_here.py`, for what that way can't reach. It stands alone on purpose: it is loaded from its
+directory, and imports the segue package only once asyncio is there.
 """
 
 from __future__ import annotations
@@ -20,8 +20,8 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
     from importlib.machinery import ModuleSpec
-    from types import ModuleType, TracebackType
-    from typing import Any, NoReturn
+    from types import ModuleType
+    from typing import Any
 
 HERE = os.path.dirname(os.path.abspath(__file__))
 # The directory that holds the segue package this file belongs to: <this>/segue/_cli/inject/_segue_program.py
@@ -83,15 +83,15 @@ class _ChangingLoader:
         _CHANGES[module.__name__](module)
 
 
-# Named as importlib's own frame, so that importlib drops it from the traceback of a failing import and `warnings`
-# doesn't count it as a caller: the program sees what it would see without the watch.
+# Named as importlib's own frame, so that importlib drops it from the traceback of a failing import and
+# `warnings` doesn't count it as a caller: the program sees what it would see without the watch.
 _ChangingLoader.exec_module.__code__ = _ChangingLoader.exec_module.__code__.replace(
     co_filename="<frozen importlib._bootstrap>", co_name="_call_with_frames_removed"
 )
 
 
 def _after_asyncio(asyncio: ModuleType) -> None:
-    """Asyncio is complete: load Segue on top of it. While Segue itself is what imports asyncio, its turn comes later."""
+    """Asyncio is complete: load Segue on top. While Segue is what imports asyncio, its turn comes later."""
     if "segue" not in sys.modules:
         import segue  # noqa: F401  (its entry in _CHANGES follows)
 
@@ -166,125 +166,3 @@ def _print_report(pid: int) -> None:
         print("segue: nothing to report: the program never imported asyncio", file=sys.stderr)
     else:
         report.print_report()
-
-
-# --- Running the program from here, for `python [flags] -c "…run_here(…)" kind target arg…` ---------------------------
-
-
-def run_here(flags: list[str], report: bool) -> None:
-    """Run what sys.argv names (`kind target arg…`) as `__main__`, as `python [flags] target arg…` would.
-
-    Differences from Python's own run of it: stack dumps (not tracebacks) show two frames more at the bottom.
-    """
-    activate(report)
-    kind, target, *args = sys.argv[1:]
-    sys.orig_argv[1:] = [*flags, *{"m": ["-m", target], "c": ["-c", target]}.get(kind, [target]), *args]
-    main = sys.modules["__main__"]
-    for name in [name for name in vars(main) if not (name.startswith("__") and name.endswith("__"))]:
-        delattr(main, name)
-    if not sys.flags.safe_path:
-        del sys.path[0]  # '' for the -c that got us here
-    try:
-        _RUN[kind](target, args)
-    except BaseException:
-        _hide_frames_of_this_file()
-        raise
-
-
-def _run_code(code: str, args: list[str]) -> None:
-    sys.argv[:] = ["-c", *args]
-    _set_path0("")
-    exec(compile(code, "<string>", "exec", dont_inherit=True), vars(sys.modules["__main__"]))
-
-
-def _run_module(name: str, args: list[str]) -> None:
-    import runpy
-
-    sys.argv[:] = ["-m", *args]
-    _set_path0(os.getcwd())
-    runpy._run_module_as_main(name)  # type: ignore[attr-defined]
-
-
-def _run_path(path: str, args: list[str]) -> None:
-    import pkgutil
-
-    sys.argv[:] = [path, *args]
-    if path != "-" and pkgutil.get_importer(path) is not None:  # a directory or a zip file
-        import runpy
-
-        sys.path.insert(0, path)
-        runpy._run_module_as_main("__main__", False)  # type: ignore[attr-defined]
-        return
-    main = vars(sys.modules["__main__"])
-    if path == "-":
-        _set_path0("")
-        exec(compile(sys.stdin.buffer.read(), "<stdin>", "exec", dont_inherit=True), main)
-        return
-    from importlib.machinery import SourceFileLoader, SourcelessFileLoader
-
-    try:
-        with open(path, "rb") as file:
-            source = file.read()
-    except OSError as error:
-        _fail(f"{sys.executable}: can't open file {os.path.abspath(path)!r}: [Errno {error.errno}] {error.strerror}")
-    _set_path0(os.path.dirname(os.path.realpath(path)))
-    path = os.path.abspath(path)
-    loader: Any = SourcelessFileLoader if path.endswith(".pyc") else SourceFileLoader
-    main["__file__"] = path
-    main["__loader__"] = loader("__main__", path)
-    if sys.version_info < (3, 15):
-        main["__cached__"] = None
-    is_pyc = loader is SourcelessFileLoader
-    code = main["__loader__"].get_code("__main__") if is_pyc else compile(source, path, "exec", dont_inherit=True)
-    exec(code, main)
-
-
-def _run_async_function(target: str, args: list[str]) -> None:
-    """`package.module:function`: import it from the current directory, and `asyncio.run` the coroutine it returns."""
-    _set_path0(os.getcwd())
-    module_name, _, function_name = target.partition(":")
-    sys.argv[:] = [target, *args]
-    import asyncio
-    import importlib
-
-    function: Any = importlib.import_module(module_name)
-    sys.argv[0] = function.__file__ or target
-    for name in function_name.split("."):
-        try:
-            function = getattr(function, name)
-        except AttributeError:
-            _fail(f"segue run: module '{module_name}' has no '{function_name}' (asked for as '{target}')")
-    coroutine = function() if callable(function) else None
-    if not asyncio.iscoroutine(coroutine):
-        _fail(
-            f"segue run: '{target}' is not an async function (it is a {type(function).__name__}).\n"
-            "Name an `async def` that takes no arguments, or run the module: segue run -m " + module_name
-        )
-    sys.exit(asyncio.run(coroutine))
-
-
-_RUN = {"c": _run_code, "m": _run_module, "path": _run_path, "function": _run_async_function}
-
-
-def _set_path0(entry: str) -> None:
-    if not sys.flags.safe_path:
-        sys.path.insert(0, entry)
-
-
-def _fail(message: str) -> NoReturn:
-    print(message, file=sys.stderr)
-    raise SystemExit(2)
-
-
-def _hide_frames_of_this_file() -> None:
-    """Have whatever excepthook is in place called with the traceback as Python's own run would have it."""
-    hook = sys.excepthook
-
-    def excepthook(kind: type[BaseException], error: BaseException, traceback: TracebackType | None) -> None:
-        here = excepthook.__code__.co_filename
-        traceback = traceback.tb_next if traceback else None  # the -c that got us here
-        while traceback is not None and traceback.tb_frame.f_code.co_filename == here:
-            traceback = traceback.tb_next
-        hook(kind, error.with_traceback(traceback), traceback)
-
-    sys.excepthook = excepthook

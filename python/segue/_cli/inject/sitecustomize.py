@@ -1,9 +1,10 @@
 """The way into a program started by `segue run`: Python's own start-up hook.
 
-`segue run` puts this directory first on PYTHONPATH and execs the interpreter, so that Python itself runs the program:
-its `__main__`, tracebacks, exit status and signals are Python's because nothing else is on the stack. This file removes
-every trace of that (the directory, the variables), activates Segue and hands over to the sitecustomize that Python
-would have found without it. Nothing imports it by name; interpreters started with -E, -I or -S never see it.
+`segue run` puts this directory first on PYTHONPATH and execs the interpreter, so that Python itself runs the
+program: its `__main__`, tracebacks, exit status and signals are Python's, as nothing else is on the stack.
+This file removes every trace of that (the directory, the variables), activates Segue and hands over to the
+sitecustomize that Python would have found without it. Nothing imports it by name; interpreters started with
+-E, -I or -S never see it.
 """
 
 import os
@@ -27,5 +28,5 @@ if _here in sys.path:
 sys.path_importer_cache.pop(_here, None)
 sys.modules.pop("sitecustomize", None)
 
-# Raises ImportError(name="sitecustomize") where there is none; `site` takes that for "none", which is what it is.
+# Where there is none this raises ImportError(name="sitecustomize"), which `site` takes for what it is: none.
 import sitecustomize  # noqa: E402, F401
