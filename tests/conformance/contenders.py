@@ -75,3 +75,13 @@ def install_tasks() -> None:
 
     asyncio.tasks._CTask = segue.Task  # type: ignore[attr-defined]
     asyncio.futures._CFuture = segue.Future  # type: ignore[attr-defined]
+
+
+def install_as_uvloop() -> None:
+    """Lead uvloop's factories to the installed contender, for suites that build their loop with them."""
+    import uvloop
+
+    uvloop.new_event_loop = asyncio.new_event_loop
+    uvloop.EventLoopPolicy = asyncio.DefaultEventLoopPolicy
+    uvloop.Loop = asyncio.SelectorEventLoop
+    uvloop.run = asyncio.run

@@ -108,7 +108,7 @@ def import_module(name: str, send: Callable[[dict[str, Any]], None]) -> ModuleTy
         return importlib.import_module(name)
     except unittest.SkipTest as reason:
         outcome, detail = "skipped", str(reason)
-    except Exception:
+    except BaseException:  # whatever stops the import is this module's outcome
         outcome, detail = "error", traceback.format_exc()
     send({"event": "end", "id": f"{name} (import)", "outcome": outcome, "detail": detail})
     return None

@@ -54,7 +54,9 @@ class Report:
         return [(u, r) for u, r in self.bad() if r.id not in self.baseline_failures]
 
     def stale_exclusions(self) -> list[str]:
-        return [r.id for u in self.units for r in u.results if r.outcome == "passed" and self.is_excluded(r.id)]
+        return [
+            r.id for u in self.units for r in u.results if r.outcome == "passed" and self.is_excluded(r.id)
+        ]
 
     def totals(self) -> Counter[str]:
         return Counter(self.column_of(r) for u in self.units for r in u.results)
@@ -86,6 +88,8 @@ class Report:
 
     def write_json(self, path: Path) -> None:
         rows = [
-            {"unit": u.name, "column": self.column_of(r), **dataclasses.asdict(r)} for u in self.units for r in u.results
+            {"unit": u.name, "column": self.column_of(r), **dataclasses.asdict(r)}
+            for u in self.units
+            for r in u.results
         ]
         path.write_text(json.dumps({"loop": self.loop, "tests": rows}, indent=1))

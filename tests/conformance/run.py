@@ -23,7 +23,7 @@ from pathlib import Path
 import contenders
 from exclusions import exclusion_for
 from report import Report
-from supervisor import Limits, UnitRun, python_with_faulthandler, run_unit
+from supervisor import Limits, UnitRun, run_unit
 
 HERE = Path(__file__).resolve().parent
 PACKAGE = "test.test_asyncio"
@@ -42,13 +42,12 @@ class Unit:
         variant = ":own-tasks" * self.own_tasks + "-on-asyncio" * self.on_asyncio
         return self.module + variant
 
-    def command(self, loop: str, match: list[str]) -> list[str]:
-        command = [*python_with_faulthandler(), str(HERE / "cpython_worker.py"), f"{PACKAGE}.{self.module}"]
-        command += ["--loop", loop]
-        command += ["--own-tasks"] * self.own_tasks + ["--on-asyncio"] * self.on_asyncio
+    def arguments(self, loop: str, match: list[str]) -> list[str]:
+        arguments = [f"{PACKAGE}.{self.module}", "--loop", loop]
+        arguments += ["--own-tasks"] * self.own_tasks + ["--on-asyncio"] * self.on_asyncio
         for pattern in match:
-            command += ["--match", pattern]
-        return command
+            arguments += ["--match", pattern]
+        return arguments
 
 
 def test_package_folder() -> Path:
@@ -89,7 +88,7 @@ def run_contender(loop: str, units: list[Unit], options: argparse.Namespace) -> 
     limits = Limits(options.timeout, options.module_timeout)
 
     def run(unit: Unit) -> UnitRun:
-        result = run_unit(unit.name, unit.command(loop, options.match), limits)
+        result = run_unit(unit.name, HERE / "cpython_worker.py", unit.arguments(loop, options.match), limits)
         print(f"  {loop}: {unit.name}: {len(result.results)} tests, {result.seconds:.1f} s", file=sys.stderr)
         return result
 
@@ -99,14 +98,26 @@ def run_contender(loop: str, units: list[Unit], options: argparse.Namespace) -> 
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--loop", choices=contenders.NAMES, default="segue")
-    parser.add_argument("--module", nargs="+", default=[], metavar="NAME", help="test_tasks, test_tasks:own-tasks …")
-    parser.add_argument("--match", action="append", default=[], metavar="GLOB", help="only tests whose id matches")
-    parser.add_argument("--baseline", action="store_true", help="run the stdlib loop too and subtract its failures")
-    parser.add_argument("--jobs", type=int, default=1, help="modules at a time (default 1: some tests time things)")
+    parser.add_argument(
+        "--module", nargs="+", default=[], metavar="NAME", help="test_tasks, test_tasks:own-tasks …"
+    )
+    parser.add_argument(
+        "--match", action="append", default=[], metavar="GLOB", help="only tests whose id matches"
+    )
+    parser.add_argument(
+        "--baseline", action="store_true", help="run the stdlib loop too and subtract its failures"
+    )
+    parser.add_argument(
+        "--jobs", type=int, default=1, help="modules at a time (default 1: some tests time things)"
+    )
     parser.add_argument("--timeout", type=float, default=60, metavar="S", help="seconds for one test")
-    parser.add_argument("--module-timeout", type=float, default=900, metavar="S", help="seconds for one module")
+    parser.add_argument(
+        "--module-timeout", type=float, default=900, metavar="S", help="seconds for one module"
+    )
     parser.add_argument("--json", type=Path, metavar="FILE", help="write every outcome and traceback")
     parser.add_argument("--verbose", action="store_true", help="print whole tracebacks")
     options = parser.parse_args()

@@ -59,15 +59,27 @@ class Limits:
 class _Worker:
     """One test process, its event pipe and its output file. Used once."""
 
-    def __init__(self, argv: list[str], skip: list[str], cwd: Path, env: dict[str, str]) -> None:
+    def __init__(
+        self,
+        script: Path,
+        arguments: list[str],
+        finished: list[str],
+        scratch: Path,
+        cwd: Path,
+        env: dict[str, str],
+    ) -> None:
         read_end, write_end = os.pipe()
         self._events = read_end
         self._buffer = b""
-        self._output = tempfile.TemporaryFile()
-        skip_file = cwd / "finished-tests.json"
-        skip_file.write_text(json.dumps(skip))
+        self._output = tempfile.TemporaryFile()  # noqa: SIM115 - closed in close()
+        finished_file = scratch / "finished-tests.json"
+        finished_file.write_text(json.dumps(finished))
         self.process = subprocess.Popen(
-            [*argv, "--events-fd", str(write_end), "--finished", str(skip_file)],
+            [
+                *(sys.executable, "-X", "faulthandler", str(script)),
+                *("--events-fd", str(write_end), "--finished", str(finished_file)),
+                *arguments,
+            ],
             stdin=subprocess.DEVNULL,
             stdout=self._output,
             stderr=subprocess.STDOUT,
@@ -128,8 +140,18 @@ class _Worker:
         self._output.close()
 
 
-def run_unit(name: str, argv: list[str], limits: Limits, env: dict[str, str] | None = None) -> UnitRun:
-    """Run `argv` (a worker command) until each of its tests has an outcome; restart it after hangs and crashes."""
+def run_unit(
+    name: str,
+    script: Path,
+    arguments: list[str],
+    limits: Limits,
+    env: dict[str, str] | None = None,
+    cwd: Path | None = None,
+) -> UnitRun:
+    """Run the worker `script` until each of its tests has an outcome; restart it after hangs and crashes.
+
+    Without `cwd` the worker runs in an empty folder that is removed afterwards.
+    """
     run = UnitRun(name)
     began = time.monotonic()
     unit_deadline = began + limits.per_unit
@@ -137,7 +159,7 @@ def run_unit(name: str, argv: list[str], limits: Limits, env: dict[str, str] | N
     with tempfile.TemporaryDirectory(prefix="conformance-", ignore_cleanup_errors=True) as scratch:
         while True:
             finished = [result.id for result in run.results]
-            worker = _Worker(argv, finished, Path(scratch), environment)
+            worker = _Worker(script, arguments, finished, Path(scratch), cwd or Path(scratch), environment)
             try:
                 complete = _follow(worker, run, limits, unit_deadline)
             finally:
@@ -208,8 +230,3 @@ def _lines(worker: _Worker, limits: Limits, unit_deadline: float) -> Iterator[by
         yield line
         if line is None:
             return
-
-
-def python_with_faulthandler() -> list[str]:
-    """The interpreter this runs under, as a worker command prefix."""
-    return [sys.executable, "-X", "faulthandler"]
