@@ -51,61 +51,57 @@ class CommandLine:
     def __init__(self, argv: list[str]) -> None:
         self.report = False
         self.help = False
-        self.flags: list[str] = []  # python's options before the target, as given
+        self.as_given: list[str] = []  # everything but Segue's own options
+        self.flags: list[str] = []  # python's options before the target
         self.letters = ""  # every short option among them
         self.kind = ""  # "path", "m", "c", "function"; "" when nothing is named
         self.target = ""
-        self.args: list[str] = []
         rest = list(argv)
         while rest and not self.kind:
-            self._take(rest)
+            if rest[0] in ("-h", "--help"):
+                self.help = True
+                del rest[0]
+            elif rest[0] == "--report":
+                self.report = True
+                del rest[0]
+            else:
+                taken = self._take(rest)
+                self.as_given += rest[:taken]
+                del rest[:taken]
+        self.args = rest
+        self.as_given += rest
 
-    def _take(self, rest: list[str]) -> None:
-        argument = rest.pop(0)
-        if argument in ("-h", "--help"):
-            self.help = True
-        elif argument == "--report":
-            self.report = True
-        elif argument == "--":
-            if rest:
-                self._take_target("path", rest.pop(0), rest)
-        elif argument.startswith("--"):
-            self.flags.append(argument)
-            if argument == "--check-hash-based-pycs" and rest:
-                self.flags.append(rest.pop(0))
-        elif argument == "-" or not argument.startswith("-"):
-            is_function = _ASYNC_FUNCTION.fullmatch(argument) and not os.path.exists(argument)
-            self._take_target("function" if is_function else "path", argument, rest)
-        else:
-            self._take_short_options(argument, rest)
+    def _take(self, rest: list[str]) -> int:
+        """How many arguments the first one is made of."""
+        first, following = rest[0], rest[1:2]
+        if first == "--":
+            self.kind, self.target = ("path", following[0]) if following else ("", "")
+            return 1 + len(following)
+        if first.startswith("--"):
+            taken = 2 if first == "--check-hash-based-pycs" else 1
+            self.flags += rest[:taken]
+            return taken
+        if first.startswith("-") and first != "-":
+            return self._take_short_options(first, following)
+        is_function = _ASYNC_FUNCTION.fullmatch(first) and not os.path.exists(first)
+        self.kind, self.target = "function" if is_function else "path", first
+        return 1
 
-    def _take_short_options(self, argument: str, rest: list[str]) -> None:
-        for index, letter in enumerate(argument[1:], 1):
+    def _take_short_options(self, first: str, following: list[str]) -> int:
+        for index, letter in enumerate(first[1:], 1):
             self.letters += letter
             if letter not in _WITH_VALUE:
                 continue
-            attached = argument[index + 1 :]
-            if letter in "cm" and (attached or rest):
-                if index > 1:
-                    self.flags.append(argument[:index])
-                self._take_target(letter, attached or rest.pop(0), rest)
-                return
-            self.flags.append(argument)
-            if not attached and rest:
-                self.flags.append(rest.pop(0))
-            return
-        self.flags.append(argument)
-
-    def _take_target(self, kind: str, target: str, rest: list[str]) -> None:
-        self.kind, self.target, self.args = kind, target, rest[:]
-        rest.clear()
-
-    def for_python(self) -> list[str]:
-        """The same command line without what is Segue's."""
-        named = {"": [], "path": [self.target]}.get(self.kind, ["-" + self.kind, self.target])
-        if named[:1] and self.kind == "path" and self.target != "-" and self.target.startswith("-"):
-            named.insert(0, "--")
-        return [*self.flags, *named, *self.args]
+            attached = first[index + 1 :]
+            value = [attached] if attached else following
+            if letter in "cm" and value:
+                self.flags += [first[:index]] if index > 1 else []
+                self.kind, self.target = letter, value[0]
+            else:
+                self.flags += [first, *([] if attached else following)]
+            return 1 if attached else 1 + len(following)
+        self.flags.append(first)
+        return 1
 
 
 def main(argv: list[str]) -> int:
@@ -113,7 +109,7 @@ def main(argv: list[str]) -> int:
     if line.help:
         print(USAGE, end="")
         return 0
-    if not line.kind and not line.flags and sys.stdin is not None and sys.stdin.isatty():
+    if not line.as_given and sys.stdin is not None and sys.stdin.isatty():
         print("segue run: no program given\n\n" + USAGE, end="", file=sys.stderr)
         return 2
     if not sys.executable:
@@ -122,6 +118,7 @@ def main(argv: list[str]) -> int:
     own = CommandLine(sys.orig_argv[1:])
     if (own.kind, own.target) == ("m", "segue"):  # python -X dev -m segue run app.py: meant for the program
         line.flags[:0] = own.flags
+        line.as_given[:0] = own.flags
         line.letters += own.letters
     if line.kind == "function" or any(letter in _WITHOUT_STARTUP_HOOK for letter in line.letters):
         _exec_from_c(line)
@@ -137,13 +134,13 @@ def _exec_with_startup_hook(line: CommandLine) -> NoReturn:
         environment["_SEGUE_RUN_PYTHONPATH"] = pythonpath
         if pythonpath:  # an empty entry would mean the current directory
             environment["PYTHONPATH"] += os.pathsep + pythonpath
-    os.execve(sys.executable, [sys.executable, *line.for_python()], environment)
+    os.execve(sys.executable, [sys.executable, *line.as_given], environment)
 
 
 def _exec_from_c(line: CommandLine) -> NoReturn:
     kind, target = line.kind or "path", line.target or "-"
     code = (
         f"import sys; sys.path.insert(0, {INJECT!r}); import _segue_run_here; sys.path.remove({INJECT!r}); "
-        f"_segue_run_here.main({line.flags!r}, {line.report!r})"
+        f"_segue_run_here.main({line.as_given!r}, {line.report!r})"
     )
     os.execv(sys.executable, [sys.executable, *line.flags, "-c", code, kind, target, *line.args])

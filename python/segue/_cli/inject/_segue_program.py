@@ -92,7 +92,7 @@ _ChangingLoader.exec_module.__code__ = _ChangingLoader.exec_module.__code__.repl
 
 def _after_asyncio(asyncio: ModuleType) -> None:
     """Asyncio is complete: load Segue on top. While Segue is what imports asyncio, its turn comes later."""
-    if "segue" not in sys.modules:
+    if "segue" not in sys.modules and hasattr(asyncio, "SelectorEventLoop"):  # and not a file of that name
         import segue  # noqa: F401  (its entry in _CHANGES follows)
 
 
@@ -142,12 +142,11 @@ class _ActivateOnLoad:
 
 def _after_multiprocessing_spawn(spawn: ModuleType) -> None:
     """A forked child has Segue anyway; spawn and forkserver children get it with their preparation data."""
-    original = spawn.get_preparation_data
+    from functools import partial
 
-    def get_preparation_data(name: str) -> dict[str, Any]:
-        return {"segue": _ActivateOnLoad(), **original(name)}
-
-    spawn.get_preparation_data = get_preparation_data  # type: ignore[attr-defined]
+    # spawn.get_preparation_data() builds what it sends with the one `dict(...)` in that module. Adding to it there
+    # rather than around the function leaves no frame of ours in the errors it raises.
+    spawn.dict = partial(dict, segue=_ActivateOnLoad())  # type: ignore[attr-defined]
 
 
 _CHANGES: dict[str, Callable[[ModuleType], None]] = {

@@ -18,14 +18,14 @@ if TYPE_CHECKING:
     from typing import Any, NoReturn
 
 
-def main(flags: list[str], report: bool) -> None:
-    """Run what sys.argv names (`kind target arg…`) as `__main__`, as `python [flags] target arg…` would.
+def main(command_line: list[str], report: bool) -> None:
+    """Run what sys.argv names (`kind target arg…`) as `__main__`, as `python <command_line>` would.
 
     Differences from Python's own run of it: stack dumps (not tracebacks) show two frames more at the bottom.
     """
     _segue_program.activate(report)
     kind, target, *args = sys.argv[1:]
-    sys.orig_argv[1:] = [*flags, *{"m": ["-m", target], "c": ["-c", target]}.get(kind, [target]), *args]
+    sys.orig_argv[1:] = command_line
     program = sys.modules["__main__"]
     del program.sys, program._segue_run_here  # what the -c that got us here imported
     if not sys.flags.safe_path:
@@ -38,9 +38,14 @@ def main(flags: list[str], report: bool) -> None:
 
 
 def _run_code(code: str, args: list[str]) -> None:
+    import linecache
+
     sys.argv[:] = ["-c", *args]
     _set_path0("")
-    exec(compile(code, "<string>", "exec", dont_inherit=True), vars(sys.modules["__main__"]))
+    compiled = compile(code, "<string>", "exec", dont_inherit=True)
+    if hasattr(linecache, "_register_code"):  # 3.13: tracebacks show the lines of -c
+        linecache._register_code(compiled if sys.version_info >= (3, 14) else "<string>", code, "<string>")
+    exec(compiled, vars(sys.modules["__main__"]))
 
 
 def _run_module(name: str, args: list[str]) -> None:
@@ -58,7 +63,7 @@ def _run_path(path: str, args: list[str]) -> None:
     if path != "-" and pkgutil.get_importer(path) is not None:  # a directory or a zip file
         import runpy
 
-        sys.path.insert(0, path)
+        sys.path.insert(0, os.path.abspath(path))
         runpy._run_module_as_main("__main__", False)  # type: ignore[attr-defined]
         return
     main = vars(sys.modules["__main__"])
@@ -107,7 +112,7 @@ def _run_async_function(target: str, args: list[str]) -> None:
     coroutine = function() if callable(function) else None
     if not asyncio.iscoroutine(coroutine):
         _fail(
-            f"segue run: '{target}' is not an async function (it is a {type(function).__name__}).\n"
+            f"segue run: '{target}' is not an async function (it is of type {type(function).__name__}).\n"
             "Name an `async def` that takes no arguments, or run the module: segue run -m " + module_name
         )
     sys.exit(asyncio.run(coroutine))
