@@ -5,7 +5,7 @@
     worker.py LOOP memory   WORKLOAD N WARMUP      growth of the resident memory over N operations
     worker.py --versions                           which contenders this interpreter has
 
-The GC policy of every run is here, in `settle_gc`. Pinning, instrumentation and load belong to the caller
+The GC policy of every run is here, in `settle`. Pinning, instrumentation and load belong to the caller
 (measure.py); the workloads are in workloads.py.
 """
 
@@ -26,12 +26,19 @@ import contenders
 import workloads
 
 
-def settle_gc() -> None:
-    """The same for everybody: start-up garbage is collected, what survives is frozen, the default thresholds stay.
+def settle() -> None:
+    """The same starting point for everybody: the collector's policy and the state of the heap.
 
-    A collection during the run then visits only what the workload and the loop allocate. Switching the collector
-    off would flatter loops whose objects it tracks; leaving start-up objects in would charge everyone for imports.
+    GC: start-up garbage is collected, what survives is frozen, the default thresholds stay. A collection during the
+    run then visits only what the workload and the loop allocate. Switching the collector off would flatter loops
+    whose objects it tracks; leaving start-up objects in would charge everyone for imports.
+
+    Heap: `grown` frees one 1 MiB block, after which glibc serves such blocks from the heap instead of mapping and
+    unmapping pages for each. Any program that imports FastAPI, or handles one message over 256 KiB, is in that
+    state; a small script is not (`fresh`), and there a loop that reads into a new 256 KiB buffer pays for it.
     """
+    if os.environ.get("BENCH_HEAP", "grown") == "grown":
+        bytes(1 << 20)
     gc.collect()
     gc.freeze()
 
@@ -52,7 +59,7 @@ async def run(workload: str, n: int, warmup: int) -> dict[str, float]:
     body = workloads.IN_PROCESS[workload]
     if warmup:
         await body(warmup)
-    settle_gc()
+    settle()
     before = resource.getrusage(resource.RUSAGE_SELF)
     start = time.perf_counter()
     await body(n)
@@ -64,7 +71,7 @@ async def run(workload: str, n: int, warmup: int) -> dict[str, float]:
 async def memory(workload: str, n: int, warmup: int) -> dict[str, float]:
     body = workloads.IN_PROCESS[workload]
     await body(warmup)
-    settle_gc()
+    settle()
     before = resident_bytes()
     await body(n)
     return {"n": n, "grown_bytes": resident_bytes() - before}
@@ -91,7 +98,7 @@ async def serve(workload: str, connections: int) -> dict[str, float]:
     over = loop.create_future()
     board = workloads.Board(connections)
     address = await workloads.SERVERS[workload](board, server_context())
-    settle_gc()
+    settle()
     before = resource.getrusage(resource.RUSAGE_SELF)
     print(json.dumps({"address": address}), flush=True)
 

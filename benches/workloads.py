@@ -92,6 +92,24 @@ async def call_soon(n: int) -> None:
         await asyncio.sleep(0)
 
 
+async def call_soon_chain(n: int) -> None:
+    """A callback that schedules itself: an operation is `call_soon`, a turn of the loop, and the call."""
+    loop = asyncio.get_running_loop()
+    done = loop.create_future()
+    left = n
+
+    def callback() -> None:
+        nonlocal left
+        left -= 1
+        if left:
+            loop.call_soon(callback)
+        else:
+            done.set_result(None)
+
+    loop.call_soon(callback)
+    await done
+
+
 async def sleep_zero(n: int) -> None:
     """Two tasks take turns with `sleep(0)`; an operation is one switch."""
 
@@ -182,6 +200,7 @@ IN_PROCESS: dict[str, Callable[[int], Awaitable[None]]] = {
     "gather_eager": gather_eager,
     "future_wakeup": future_wakeup,
     "call_soon": call_soon,
+    "call_soon_chain": call_soon_chain,
     "sleep_zero": sleep_zero,
     "timer_fire": timer_fire,
     "timer_cancel": timer_cancel,

@@ -1,0 +1,136 @@
+"""The same results as text on the terminal, as a Markdown table and as JSON. No measuring and no judging here."""
+
+import dataclasses
+import json
+import statistics
+from typing import Any
+
+import summary
+from rows import COUNTED, Row
+from summary import Figures
+
+Results = dict[str, dict[str, Figures]]  # by row name, then contender
+
+
+def number(value: float) -> str:
+    if value == 0:
+        return "0"
+    if abs(value) >= 1000:
+        return f"{value:,.0f}"
+    return f"{value:.3g}" if abs(value) < 100 else f"{value:.1f}"
+
+
+def lines_of(row: Row, figures: dict[str, Figures]) -> list[tuple[str, str, str, str, str]]:
+    """Contender, median, spread, ratio to uvloop with its interval, and the CPU time where it was taken too."""
+    uvloop = figures["uvloop"].values(row.metric) if "uvloop" in figures else []
+    lines = []
+    for name, found in figures.items():
+        values = found.values(row.metric)
+        if not values:
+            lines.append((name, "—", "", f"no figure: {found.error}", ""))
+            continue
+        width = summary.spread(values)
+        against = summary.ratio(values, uvloop)
+        cpu = found.values("cpu_us")
+        lines.append(
+            (
+                name,
+                number(statistics.median(values)),
+                "" if width is None else f"±{width * 100:.1f} %",
+                "" if against is None else f"{against.median:.3f} [{against.low:.3f}, {against.high:.3f}]",
+                f"{statistics.median(cpu):.2f} µs CPU" if cpu and row.metric != "cpu_us" else "",
+            )
+        )
+    return lines
+
+
+def row_text(row: Row, figures: dict[str, Figures]) -> str:
+    out = [f"\n{row.name}: {row.title}  ({row.unit}{', counted' if row.run.method in COUNTED else ''})"]
+    out.append(f"    {'contender':<13}{'median':>12}{'spread':>10}   {'ratio to uvloop [95 %]':<26}")
+    for name, median, width, against, cpu in lines_of(row, figures):
+        out.append(f"    {name:<13}{median:>12}{width:>10}   {against:<26}{cpu}".rstrip())
+    for target in row.targets:
+        verdict = summary.judge(row, target, figures)
+        out.append(f"    target {verdict.text}  {verdict.word}")
+    return "\n".join(out)
+
+
+def verdicts(rows: list[Row], results: Results) -> list[tuple[Row, summary.Verdict]]:
+    return [(row, summary.judge(row, target, results[row.name])) for row in rows for target in row.targets]
+
+
+def totals_text(rows: list[Row], results: Results) -> str:
+    judged = verdicts(rows, results)
+    passed = sum(v.passed is True for _, v in judged)
+    failed = [(row, v) for row, v in judged if v.passed is False]
+    silent = [(row, v) for row, v in judged if v.passed is None]
+    out = [f"\n{passed} targets met, {len(failed)} missed, {len(silent)} without a figure"]
+    out += [f"    missed   {row.name:<18}{v.text}{'  (within noise)' if v.noisy else ''}" for row, v in failed]
+    out += [f"    no figure {row.name:<17}{v.text}" for row, v in silent]
+    return "\n".join(out)
+
+
+def markdown(machine: dict[str, Any], rows: list[Row], results: Results) -> str:
+    names = list(dict.fromkeys(name for figures in results.values() for name in figures))
+    out = [
+        "# Benchmark results",
+        "",
+        f"Written by `benches/run.py --write` at {machine['finished']}; how to read it: [README](../README.md).",
+        "",
+        f"- {machine['cpu']}, {machine['cpus']} CPUs, Linux {machine['kernel']}, CPython {machine['python']}",
+        "- " + ", ".join(f"{name} {version}" for name, version in machine["contenders"].items()),
+        f"- load average {machine['load_before']:.1f} before, {machine['load_after']:.1f} after"
+        f"; {machine['pairs']} rounds of the timed rows, {machine['repeats']} of the counted ones",
+        "",
+        f"| row | what | {' | '.join(names)} | targets |",
+        f"|---|---|{'---:|' * len(names)}---|",
+    ]
+    for row in rows:
+        cells = []
+        for name in names:
+            found = results[row.name].get(name)
+            values = found.values(row.metric) if found else []
+            cells.append(number(statistics.median(values)) if values else "—")
+        judged = [summary.judge(row, target, results[row.name]) for target in row.targets]
+        asked = "<br>".join(f"{v.text} **{v.word}**" for v in judged)
+        out.append(f"| {row.name} | {row.title}, {row.unit} | {' | '.join(cells)} | {asked} |")
+    missing = [
+        f"- {row.name}, {name}: {found.error}"
+        for row in rows
+        for name, found in results[row.name].items()
+        if found.error is not None
+    ]
+    if missing:
+        out += ["", "No figure (the contender failed on the row):", "", *missing]
+    return "\n".join(out) + "\n"
+
+
+def as_json(machine: dict[str, Any], rows: list[Row], results: Results) -> str:
+    document = {
+        "machine": machine,
+        "rows": [
+            {
+                "name": row.name,
+                "title": row.title,
+                "unit": row.unit,
+                "metric": row.metric,
+                "better": row.better,
+                "run": dataclasses.asdict(row.run),
+                "contenders": {
+                    name: {
+                        "values": found.values(row.metric),
+                        "cpu_us": found.values("cpu_us"),
+                        "load_busy": found.values("load_busy"),
+                        "error": found.error,
+                    }
+                    for name, found in results[row.name].items()
+                },
+                "targets": [
+                    {"text": v.text, "passed": v.passed, "within_noise": v.noisy}
+                    for v in (summary.judge(row, target, results[row.name]) for target in row.targets)
+                ],
+            }
+            for row in rows
+        ],
+    }
+    return json.dumps(document, indent=1, ensure_ascii=False) + "\n"
