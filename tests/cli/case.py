@@ -1,4 +1,4 @@
-"""One row of the table in `cases_*.py`: a program, how it's called, and running it with python and with segue run."""
+"""One row of the tables in `cases_*.py`: a program and how it's called; and how it's run."""
 
 from __future__ import annotations
 

@@ -24,7 +24,15 @@ CASES = [
     ),
     script(
         "failing main",
-        "import asyncio\nasync def inner():\n  await asyncio.sleep(0)\n  1/0\nasync def main():\n  await inner()\nasyncio.run(main())",
+        """
+            import asyncio
+            async def inner():
+              await asyncio.sleep(0)
+              1/0
+            async def main():
+              await inner()
+            asyncio.run(main())
+            """,
     ),
     script(
         "failing task group",
@@ -42,11 +50,24 @@ CASES = [
     ),
     script(
         "sys.exit in a task",
-        "import asyncio, sys\nasync def main():\n  await asyncio.sleep(0)\n  sys.exit(5)\nasyncio.run(main())",
+        """
+            import asyncio, sys
+            async def main():
+              await asyncio.sleep(0)
+              sys.exit(5)
+            asyncio.run(main())
+            """,
     ),
     script(
         "sys.exit in a child task",
-        "import asyncio, sys\nasync def child():\n  sys.exit('message')\nasync def main():\n  await asyncio.create_task(child())\nasyncio.run(main())",
+        """
+            import asyncio, sys
+            async def child():
+              sys.exit('message')
+            async def main():
+              await asyncio.create_task(child())
+            asyncio.run(main())
+            """,
     ),
     script(
         "KeyboardInterrupt in a task",
@@ -54,11 +75,23 @@ CASES = [
     ),
     script(
         "cancelled main",
-        "import asyncio\nasync def main():\n  asyncio.current_task().cancel()\n  await asyncio.sleep(1)\nasyncio.run(main())",
+        """
+            import asyncio
+            async def main():
+              asyncio.current_task().cancel()
+              await asyncio.sleep(1)
+            asyncio.run(main())
+            """,
     ),
     script(
         "timeout",
-        "import asyncio\nasync def main():\n  async with asyncio.timeout(0.01):\n    await asyncio.sleep(10)\nasyncio.run(main())",
+        """
+            import asyncio
+            async def main():
+              async with asyncio.timeout(0.01):
+                await asyncio.sleep(10)
+            asyncio.run(main())
+            """,
     ),
     script(
         "run inside run",
@@ -128,7 +161,12 @@ CASES = [
     ),
     script(
         "old style",
-        "import asyncio\nloop = asyncio.new_event_loop()\nprint(loop.run_until_complete(asyncio.sleep(0, 7)))\nloop.close()",
+        """
+            import asyncio
+            loop = asyncio.new_event_loop()
+            print(loop.run_until_complete(asyncio.sleep(0, 7)))
+            loop.close()
+            """,
     ),
     script("Ctrl-C in asyncio.run", SLEEPS, kill=signal.SIGINT),
     Case("Ctrl-C in asyncio.run of -m", "-m app", {"app.py": SLEEPS}, kill=signal.SIGINT),
@@ -164,7 +202,12 @@ CASES = [
     ),
     script(
         "debug mode of the interpreter",
-        "import asyncio\nasync def main():\n  print(asyncio.get_running_loop().get_debug())\nasyncio.run(main())",
+        """
+            import asyncio
+            async def main():
+              print(asyncio.get_running_loop().get_debug())
+            asyncio.run(main())
+            """,
         "-X dev app.py",
     ),
     script(

@@ -1,4 +1,4 @@
-"""Children of a program find its `__main__` again, whichever way they're started and the program was named."""
+"""Children of a program find its `__main__` again, however they're started and the program was named."""
 
 from __future__ import annotations
 
@@ -55,7 +55,11 @@ CASES = [
     *[script(f"{method} child that fails", FAILS.replace("METHOD", method)) for method in METHODS],
     script(
         "spawn without the guard",
-        "import multiprocessing as m\np = m.get_context('spawn').Process(target=print)\np.start(); p.join(); print(p.exitcode)",
+        """
+            import multiprocessing as m
+            p = m.get_context('spawn').Process(target=print)
+            p.start(); p.join(); print(p.exitcode)
+            """,
     ),
     script(
         "process pool executor",

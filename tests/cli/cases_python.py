@@ -1,4 +1,4 @@
-"""Programs that show what Python's own start, run and end look like from inside: `segue run` may change none of it."""
+"""Programs that show what Python's start, run and end look like from inside: `segue run` changes none of it."""
 
 from __future__ import annotations
 
@@ -215,7 +215,13 @@ CASES = [
     ),
     script(
         "Ctrl-C that's handled",
-        "import time\ntry:\n  print('ready', flush=True); time.sleep(30)\nexcept KeyboardInterrupt:\n  print('caught')",
+        """
+            import time
+            try:
+              print('ready', flush=True); time.sleep(30)
+            except KeyboardInterrupt:
+              print('caught')
+            """,
         kill=signal.SIGINT,
     ),
     script(
@@ -237,7 +243,10 @@ CASES = [
     # Streams and warnings
     script(
         "streams",
-        "import sys\nfor f in (sys.stdin, sys.stdout, sys.stderr): print(f.name, f.encoding, f.errors, f.line_buffering, f.isatty(), f.write_through)",
+        """
+            import sys
+            for f in (sys.stdin, sys.stdout, sys.stderr): print(f.name, f.encoding, f.errors, f.line_buffering, f.isatty(), f.write_through)
+            """,
     ),
     script("unbuffered", "import os, sys\nprint('first'); os.write(1, b'second\\n')", "-u app.py"),
     script("buffered", "import os, sys\nprint('second'); os.write(1, b'first\\n')"),
@@ -251,7 +260,11 @@ CASES = [
     script("deprecation in main", "import warnings; warnings.warn('old', DeprecationWarning)"),
     script(
         "where a warning points",
-        "import warnings\ndef f(level): warnings.warn('w', stacklevel=level)\nfor level in range(1, 5): f(level)",
+        """
+            import warnings
+            def f(level): warnings.warn('w', stacklevel=level)
+            for level in range(1, 5): f(level)
+            """,
     ),
     script("resource warning", "def f(): open(__file__)\nf()", "-W always app.py"),
     script(
@@ -273,7 +286,10 @@ CASES = [
     script("no sitecustomize", "import sys; print('sitecustomize' in sys.modules)"),
     script(
         "subprocess",
-        "import subprocess, sys\nsubprocess.run([sys.executable, '-c', 'import sys; print(sys.path, sys.meta_path)'])",
+        """
+            import subprocess, sys
+            subprocess.run([sys.executable, '-c', 'import sys; print(sys.path, sys.meta_path)'])
+            """,
     ),
     Case(
         "module named like a stdlib one",

@@ -1,4 +1,4 @@
-"""Each program of the table runs with `python` and with `segue run`; output, errors and exit status are the same."""
+"""Each program of the tables with `python` and with `segue run`: same output, same errors, same exit status."""
 
 from __future__ import annotations
 

@@ -107,12 +107,16 @@ def test_uvloop_program(way: str, tmp_path: Path) -> None:
 
 
 def test_uvloop_is_imported_only_by_programs_that_do(tmp_path: Path) -> None:
-    program = "import asyncio, sys\nasync def main(): pass\nasyncio.run(main())\nprint('uvloop' in sys.modules)\n"
+    program = (
+        "import asyncio, sys\nasync def main(): pass\nasyncio.run(main())\nprint('uvloop' in sys.modules)\n"
+    )
     assert segue_run(tmp_path, "app.py", files={"app.py": program}).stdout == "False\n"
 
 
 def test_a_missing_uvloop_is_missing(tmp_path: Path) -> None:
-    program = "import sys\nsys.modules['uvloop'] = None\ntry: import uvloop\nexcept ImportError: print('missing')\n"
+    program = (
+        "import sys\nsys.modules['uvloop'] = None\ntry: import uvloop\nexcept ImportError: print('missing')\n"
+    )
     assert segue_run(tmp_path, "app.py", files={"app.py": program}).stdout == "missing\n"
 
 
@@ -193,7 +197,9 @@ def test_classes_relate_as_a_program_expects(tmp_path: Path) -> None:
 
 
 def test_importing_segue_changes_nothing(tmp_path: Path) -> None:
-    case = Case("", "app.py", {"which.py": WHICH, "app.py": "import segue\nfrom which import *\nasyncio.run(say())\n"})
+    case = Case(
+        "", "app.py", {"which.py": WHICH, "app.py": "import segue\nfrom which import *\nasyncio.run(say())\n"}
+    )
     case.write(tmp_path)
     assert run(PYTHON, case, tmp_path).stdout == "_UnixSelectorEventLoop\n"
 

@@ -32,7 +32,14 @@ pub struct Outbox<C> {
 
 impl<C: AsRef<[u8]>> Default for Outbox<C> {
     fn default() -> Self {
-        Self { chunks: VecDeque::new(), written: 0, waiting: 0, high: DEFAULT_HIGH, low: DEFAULT_HIGH / 4, paused: false }
+        Self {
+            chunks: VecDeque::new(),
+            written: 0,
+            waiting: 0,
+            high: DEFAULT_HIGH,
+            low: DEFAULT_HIGH / 4,
+            paused: false,
+        }
     }
 }
 

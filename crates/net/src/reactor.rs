@@ -71,7 +71,13 @@ impl Reactor {
         let inner = mio::Waker::new(&registry, WAKE)?;
         let waker = Arc::new(Waker { inner, waiting: AtomicBool::new(false) });
         let epoll = poll.as_raw_fd();
-        Ok(Self { poll: RefCell::new(poll), events: RefCell::new(mio::Events::with_capacity(1024)), registry, epoll, waker })
+        Ok(Self {
+            poll: RefCell::new(poll),
+            events: RefCell::new(mio::Events::with_capacity(1024)),
+            registry,
+            epoll,
+            waker,
+        })
     }
 
     pub fn waker(&self) -> &Arc<Waker> {

@@ -1,1 +1,42 @@
+//! Segue for Python: `segue._core`. The only crate that names pyo3.
+//!
+//! | part | what it is |
+//! |---|---|
+//! | [`event_loop`] | the loop's Rust side: turns, waiting, watched descriptors |
+//! | [`loop_methods`] | its hot methods: call_soon, call_later, create_task, create_future |
+//! | [`io`] | which object or handle a ready descriptor belongs to |
+//! | [`job`] | what the ready queue holds |
+//! | [`raw`] | the hand-built types: Future, Task, Handle |
+//! | [`scope`] | cancel scopes on tasks |
+//! | [`recorder`] | the event record |
+//! | [`read_buffer`], [`fork`], [`watchdog`] | what their names say |
 
+mod event_loop;
+mod fork;
+mod io;
+mod job;
+mod loop_methods;
+mod raw;
+mod read_buffer;
+mod recorder;
+mod scope;
+mod watchdog;
+
+use pyo3::prelude::*;
+
+#[pymodule(gil_used = true)]
+fn _core(m: &Bound<'_, PyModule>) -> PyResult<()> {
+    fork::watch();
+    m.add_class::<event_loop::LoopCore>()?;
+    let loop_type: *mut pyo3::ffi::PyTypeObject = m.getattr("LoopCore")?.into_ptr().cast();
+    raw::globals::init(loop_type)?;
+    loop_methods::add_to(loop_type)?;
+    let g = raw::globals::globals();
+    for (name, class) in
+        [("Future", g.future_type), ("Task", g.task_type), ("Handle", g.handle_type), ("TimerHandle", g.timer_type)]
+    {
+        // SAFETY: types that live as long as the process.
+        m.add(name, unsafe { Bound::from_borrowed_ptr(m.py(), class.cast()) })?;
+    }
+    m.add("__version__", env!("CARGO_PKG_VERSION"))
+}

@@ -20,6 +20,28 @@ pub struct ScopeId(u32);
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct TaskSlot(u32);
 
+impl ScopeId {
+    /// A number for storing; never 0, which callers use for "none".
+    pub fn to_raw(self) -> u32 {
+        self.0 + 1
+    }
+
+    pub fn from_raw(raw: u32) -> Option<Self> {
+        raw.checked_sub(1).map(ScopeId)
+    }
+}
+
+impl TaskSlot {
+    /// As [`ScopeId::to_raw`].
+    pub fn to_raw(self) -> u32 {
+        self.0 + 1
+    }
+
+    pub fn from_raw(raw: u32) -> Option<Self> {
+        raw.checked_sub(1).map(TaskSlot)
+    }
+}
+
 const NIL: u32 = u32::MAX;
 
 /// "No deadline".

@@ -14,6 +14,7 @@ import os
 import sys
 import sysconfig
 import weakref
+from collections.abc import Iterator
 from types import FrameType, TracebackType
 from typing import Any, Literal, TypedDict
 
@@ -119,22 +120,35 @@ def _record(task: asyncio.Task[Any], parent_id: int | None, site: str) -> None:
 
 
 def describe(exception: BaseException) -> str:
-    """ "Type: message (caused by Type: message)" on one line of a length that can be read."""
+    """The exception on one line, with the exceptions in it (a group's) or behind it (its cause)."""
+    text = _type_and_message(exception)
+    if isinstance(exception, BaseExceptionGroup):
+        inside = list(itertools.islice(_leaves(exception), 4))
+        text += ": " + "; ".join(
+            [_type_and_message(leaf) for leaf in inside[:3]] + ["..."] * (len(inside) > 3)
+        )
+    if exception.__cause__ is not None:
+        text += f" (caused by {_type_and_message(exception.__cause__)})"
+    return text
+
+
+def _type_and_message(exception: BaseException) -> str:
     kind = type(exception)
-    name = (
-        kind.__qualname__
-        if kind.__module__ in ("builtins", "__main__")
-        else f"{kind.__module__}.{kind.__qualname__}"
-    )
+    plain = kind.__module__ in ("builtins", "__main__")
+    name = kind.__qualname__ if plain else f"{kind.__module__}.{kind.__qualname__}"
     try:
         message = " ".join(str(exception).split())
     except Exception as error:
-        message = f"<str() of it failed: {type(error).__name__}>"
-    text = f"{name}: {message[:300]}" if message else name
-    if exception.__cause__ is not None and exception.__cause__ is not exception:
-        cause = exception.__cause__
-        text += f" (caused by {type(cause).__qualname__}: {' '.join(str(cause).split())[:300]})"
-    return text
+        message = f"<its str() failed: {type(error).__name__}>"
+    return f"{name}: {message[:300]}" if message else name
+
+
+def _leaves(group: BaseExceptionGroup[BaseException]) -> Iterator[BaseException]:
+    for exception in group.exceptions:
+        if isinstance(exception, BaseExceptionGroup):
+            yield from _leaves(exception)
+        else:
+            yield exception
 
 
 # --- Which line is the program's own --------------------------------------------------------------

@@ -144,8 +144,8 @@ def _after_multiprocessing_spawn(spawn: ModuleType) -> None:
     """A forked child has Segue anyway; spawn and forkserver children get it with their preparation data."""
     from functools import partial
 
-    # spawn.get_preparation_data() builds what it sends with the one `dict(...)` in that module. Adding to it there
-    # rather than around the function leaves no frame of ours in the errors it raises.
+    # spawn.get_preparation_data() builds what it sends with the one `dict(...)` in that module. Adding to it
+    # there rather than around the function leaves no frame of ours in the errors it raises.
     spawn.dict = partial(dict, segue=_ActivateOnLoad())  # type: ignore[attr-defined]
 
 

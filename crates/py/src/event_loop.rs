@@ -1,0 +1,581 @@
+//! The loop's Rust side. Python's `segue.EventLoop` is this class and asyncio's `SelectorEventLoop`: what asyncio does in
+//! plain Python once per connection or less often (opening, resolving, argument checks) is inherited from it; everything
+//! that happens per callback, per task or per message is here or in the types it uses.
+//!
+//! All state is touched with the GIL held; the loop lets go of it in one place, [`LoopCore::wait`].
+
+use std::cell::{Cell, RefCell};
+use std::os::fd::RawFd;
+use std::rc::Rc;
+use std::time::Duration;
+
+use net::clock::Monotonic;
+use pyo3::exceptions::{PyRuntimeError, PyValueError};
+use pyo3::ffi::{self, PyObject};
+use pyo3::prelude::*;
+use pyo3::types::{PyDict, PyTuple};
+use sched::{CancelTree, Clock, Driver, Flow, Hooks, ReadyQueue, Scheduler, Wait};
+
+use crate::io::{Direction, Io, Ready};
+use crate::job::{visit_obj, visit_raw, Job};
+use crate::raw::obj::{call, call_method, is_interrupt, os_error, raise_object, runtime_error, take_raised};
+use crate::raw::{globals::globals, handle, task, task_step, Obj, Raised, Slot, R};
+use crate::recorder::Recorder;
+use crate::scope::TaskPtr;
+
+/// How long other Python threads wait at most while the loop never blocks: the interpreter's own switch interval.
+const MAX_ATTACHED: u64 = 5_000_000;
+
+#[pyclass(frozen, subclass, module = "segue._core")]
+pub struct LoopCore {
+    pub scheduler: Scheduler<Job>,
+    pub hooks: Hooks,
+    pub io: Io,
+    pub cancel_tree: RefCell<CancelTree<TaskPtr>>,
+    pub clock: Monotonic,
+    pub debug: Cell<bool>,
+    pub recorder: RefCell<Option<Rc<Recorder>>>,
+    /// The buffer that every transport of this loop reads into.
+    pub read_buffer: crate::read_buffer::ReadBuffer,
+    closed: Cell<bool>,
+    /// The thread that runs the loop (as `threading.get_ident`); 0 while it doesn't run.
+    thread: Cell<u64>,
+    task_factory: Slot,
+    slow_callback_duration: Cell<f64>,
+    last_detached: Cell<u64>,
+    busy_turns: Cell<u32>,
+    /// What the watchdog of debug mode looks at.
+    pub watch: std::sync::Arc<crate::watchdog::Watch>,
+}
+
+// SAFETY: Python code reaches the loop only with the GIL held, and so does all of ours (`gil_used = true`); what other
+// threads touch without it (the waker, `watch`) is Sync by itself.
+unsafe impl Sync for LoopCore {}
+// SAFETY: as above.
+unsafe impl Send for LoopCore {}
+
+struct Waiter<'a>(&'a LoopCore);
+
+impl Driver<Job> for Waiter<'_> {
+    type Error = Raised;
+
+    fn wait(&self, wait: Wait, ready: &ReadyQueue<Job>) -> R<()> {
+        self.0.wait(wait)?;
+        self.0.io.reactor.for_each_event(|e| ready.push(Job::Io { token: e.token, ready: e.ready }));
+        Ok(())
+    }
+}
+
+impl LoopCore {
+    /// The Rust side of a loop object, if it is one of ours.
+    #[inline(always)]
+    pub fn of<'a>(o: *mut PyObject) -> Option<&'a LoopCore> {
+        if o.is_null() {
+            return None;
+        }
+        // SAFETY: alive; the cast follows the type check. The reference is used while the caller keeps the loop alive.
+        unsafe {
+            if ffi::PyType_IsSubtype(ffi::Py_TYPE(o), globals().loop_type) == 0 {
+                return None;
+            }
+            Some(Self::of_unchecked(o))
+        }
+    }
+
+    /// # Safety
+    /// `o` is an instance of this class.
+    #[inline(always)]
+    pub unsafe fn of_unchecked<'a>(o: *mut PyObject) -> &'a LoopCore {
+        // SAFETY: the caller's promise; a frozen class has no borrow flag.
+        unsafe {
+            let py = Python::assume_attached();
+            let bound = std::mem::ManuallyDrop::new(Bound::from_borrowed_ptr(py, o));
+            ffi::Py_DECREF(o);
+            &*(bound.cast_unchecked::<LoopCore>().get() as *const LoopCore)
+        }
+    }
+
+    #[inline(always)]
+    pub fn is_closed(&self) -> bool {
+        self.closed.get()
+    }
+
+    #[inline(always)]
+    pub fn is_running(&self) -> bool {
+        self.thread.get() != 0
+    }
+
+    #[inline(always)]
+    pub fn push(&self, job: Job) {
+        self.scheduler.ready.push(job);
+    }
+
+    /// A task's awaited future is done.
+    #[inline(always)]
+    pub fn wake(&self, task: Obj, future: Obj) {
+        if self.hooks.is_attached() {
+            // SAFETY: a task of ours.
+            self.hooks.wake(unsafe { task::state(task.as_ptr()) }.id.get());
+        }
+        self.push(Job::Wake { task, future });
+    }
+
+    pub fn check_closed(&self) -> R<()> {
+        if self.closed.get() {
+            return Err(runtime_error("Event loop is closed"));
+        }
+        Ok(())
+    }
+
+    fn check_thread(&self) -> R<()> {
+        let running = self.thread.get();
+        if running != 0 && running != thread_ident() {
+            return Err(runtime_error("Non-thread-safe operation invoked on an event loop other than the current one"));
+        }
+        Ok(())
+    }
+
+    /// Waits for the outside world, letting go of the GIL, and runs Python's signal handlers afterwards.
+    fn wait(&self, wait: Wait) -> R<()> {
+        let timeout = match wait {
+            Wait::Poll => Some(Duration::ZERO),
+            Wait::For(d) => Some(d.min(Duration::from_secs(24 * 3600))),
+            Wait::Forever => None,
+        };
+        let result = if wait == Wait::Poll && !self.must_let_others_run() {
+            self.io.reactor.wait(timeout)
+        } else {
+            self.watch.idle();
+            self.io.reactor.about_to_wait();
+            // SAFETY: attached; nothing of Python is touched until the thread is attached again.
+            let result = unsafe {
+                let state = ffi::PyEval_SaveThread();
+                let result = self.io.reactor.wait(timeout);
+                ffi::PyEval_RestoreThread(state);
+                result
+            };
+            self.last_detached.set(self.clock.now());
+            result
+        };
+        result.map_err(|e| os_error(&e))?;
+        // SAFETY: attached.
+        match unsafe { ffi::PyErr_CheckSignals() } {
+            0 => Ok(()),
+            _ => Err(Raised),
+        }
+    }
+
+    /// A loop that never blocks, and whose turns may never enter Python code, still lets other threads run in time.
+    fn must_let_others_run(&self) -> bool {
+        let turns = self.busy_turns.get().wrapping_add(1);
+        self.busy_turns.set(turns);
+        turns % 8 == 0 && self.clock.now().saturating_sub(self.last_detached.get()) > MAX_ATTACHED
+    }
+
+    fn run_job(&self, slf: *mut PyObject, job: Job) -> Flow<Raised> {
+        let started = if self.debug.get() { self.clock.now() } else { 0 };
+        if started != 0 {
+            self.watch.busy(started);
+        }
+        let (result, what) = match job {
+            Job::Handle(o) => {
+                if handle::Handle::of(&o).is_cancelled() {
+                    return Flow::Continue;
+                }
+                (handle::run(&o), What::Handle(o))
+            }
+            Job::Timer(o) => {
+                handle::fired(&o);
+                if handle::Handle::of(&o).is_cancelled() {
+                    return Flow::Continue;
+                }
+                (handle::run(&o), What::Handle(o))
+            }
+            Job::Step(task) => (task_step::step(task.as_ptr(), None), What::Step(task)),
+            Job::Throw { task, exc } => (task_step::step(task.as_ptr(), Some(exc)), What::Step(task)),
+            Job::Wake { task, future } => {
+                let result = task_step::exception_of(future.as_ptr()).and_then(|exc| {
+                    drop(future);
+                    task_step::step(task.as_ptr(), exc)
+                });
+                (result, What::Step(task))
+            }
+            Job::Callback { call, future, context } => {
+                let result = run_callback(&call, &future, &context);
+                (result, What::Callback { call, future, context })
+            }
+            Job::Io { token, ready } => match self.io.look_up(token, ready) {
+                Ready::Nothing => return Flow::Continue,
+                Ready::Object(object, on_ready) => (on_ready(object.as_ptr(), ready), What::Source(object)),
+                Ready::Handles(reader, writer) => {
+                    for handle in reader.into_iter().chain(writer) {
+                        if let Flow::Break(e) = self.run_job(slf, Job::Handle(handle)) {
+                            return Flow::Break(e);
+                        }
+                    }
+                    return Flow::Continue;
+                }
+            },
+        };
+        let flow = match result {
+            Ok(()) => Flow::Continue,
+            Err(Raised) => self.failed(slf, &what),
+        };
+        if started != 0 {
+            self.watch.idle();
+            self.report_if_slow(slf, &what, started);
+        }
+        if let What::Handle(o) = what {
+            handle::recycle(o);
+        }
+        flow
+    }
+
+    /// A callback raised: interrupts leave the loop, everything else goes to the exception handler.
+    #[cold]
+    fn failed(&self, slf: *mut PyObject, what: &What) -> Flow<Raised> {
+        let Some(exc) = take_raised() else {
+            return Flow::Continue;
+        };
+        if is_interrupt(exc.as_ptr()) {
+            return Flow::Break(raise_object(exc));
+        }
+        let report = || -> R<()> {
+            let name = Obj::str("_callback_failed")?;
+            let handle = what.handle(slf)?;
+            call_method(name.as_ptr(), &[slf, handle.as_ptr(), exc.as_ptr()]).map(drop)
+        };
+        match report() {
+            Ok(()) => Flow::Continue,
+            // The handler itself let an interrupt through; anything else it has reported already.
+            Err(Raised) => Flow::Break(Raised),
+        }
+    }
+
+    #[cold]
+    fn report_if_slow(&self, slf: *mut PyObject, what: &What, started: u64) {
+        let seconds = (self.clock.now() - started) as f64 / 1e9;
+        if seconds < self.slow_callback_duration.get() || !self.debug.get() {
+            return;
+        }
+        let report = || -> R<()> {
+            let name = Obj::str("_callback_was_slow")?;
+            let handle = what.handle(slf)?;
+            let seconds = Obj::float(seconds)?;
+            call_method(name.as_ptr(), &[slf, handle.as_ptr(), seconds.as_ptr()]).map(drop)
+        };
+        if report().is_err() {
+            crate::raw::obj::write_unraisable(slf);
+        }
+    }
+}
+
+/// What ran, kept for reports.
+enum What {
+    Handle(Obj),
+    Step(Obj),
+    Callback { call: Obj, future: Obj, context: Obj },
+    Source(Obj),
+}
+
+impl What {
+    /// A handle that stands for it, as asyncio's reports show one. None for I/O of our own.
+    fn handle(&self, loop_: *mut PyObject) -> R<Obj> {
+        match self {
+            What::Handle(o) => Ok(o.clone()),
+            What::Step(task) => {
+                let step = task::step_callable(task.as_ptr())?;
+                handle::new(loop_, step.as_ptr(), &[], Obj::none())
+            }
+            What::Callback { call, future, context } => {
+                handle::new(loop_, call.as_ptr(), &[future.as_ptr()], context.clone())
+            }
+            What::Source(o) => Ok(o.clone()),
+        }
+    }
+}
+
+#[inline(always)]
+fn run_callback(callback: &Obj, future: &Obj, context: &Obj) -> R<()> {
+    // SAFETY: a context object; entering fails cleanly if it is in use.
+    if unsafe { ffi::PyContext_Enter(context.as_ptr()) } != 0 {
+        return Err(Raised);
+    }
+    let result = call(callback.as_ptr(), &[future.as_ptr()]).map(drop);
+    task_step::leave_context(context, result)
+}
+
+pub fn thread_ident() -> u64 {
+    // SAFETY: always allowed.
+    unsafe { ffi::PyThread_get_thread_ident() as u64 }
+}
+
+/// A descriptor number, or an object with `fileno()`; `ValueError` for what is neither, as `selectors` has it.
+pub fn descriptor(o: &Bound<'_, PyAny>) -> PyResult<RawFd> {
+    // SAFETY: alive.
+    let fd = if unsafe { ffi::PyLong_Check(o.as_ptr()) } != 0 {
+        o.extract::<RawFd>()?
+    } else {
+        let fileno = o.call_method0("fileno").and_then(|n| n.extract::<RawFd>());
+        fileno.map_err(|_| {
+            PyValueError::new_err(format!("Invalid file object: {}", crate::raw::globals::repr(o.as_ptr())))
+        })?
+    };
+    if fd < 0 {
+        return Err(PyValueError::new_err(format!("Invalid file descriptor: {fd}")));
+    }
+    Ok(fd)
+}
+
+#[pymethods]
+impl LoopCore {
+    #[new]
+    #[pyo3(signature = (*_args, **_kwargs))]
+    fn new(_args: &Bound<'_, PyTuple>, _kwargs: Option<&Bound<'_, PyDict>>) -> PyResult<Self> {
+        Ok(LoopCore {
+            scheduler: Scheduler::default(),
+            hooks: Hooks::default(),
+            io: Io::new()?,
+            cancel_tree: RefCell::default(),
+            clock: Monotonic,
+            debug: Cell::new(false),
+            recorder: RefCell::default(),
+            read_buffer: Default::default(),
+            closed: Cell::new(false),
+            thread: Cell::new(0),
+            task_factory: Slot::default(),
+            slow_callback_duration: Cell::new(0.1),
+            last_detached: Cell::new(0),
+            busy_turns: Cell::new(0),
+            watch: Default::default(),
+        })
+    }
+
+    /// Runs turns until `stop()`; the Python side has made this the running loop.
+    fn _run(slf: &Bound<'_, Self>) -> PyResult<()> {
+        let core = slf.get();
+        let clock = core.clock;
+        core.last_detached.set(clock.now());
+        let result = loop {
+            if let Err(raised) = core.scheduler.turn(&clock, &Waiter(core), |job| core.run_job(slf.as_ptr(), job)) {
+                break Err(raised.into());
+            }
+            if core.scheduler.is_stopping() {
+                break Ok(());
+            }
+        };
+        core.scheduler.set_stopping(false);
+        core.watch.idle();
+        result
+    }
+
+    /// Raises RuntimeError for a loop that came here through `fork`.
+    fn _check_process(&self) -> PyResult<()> {
+        if self.io.is_inherited() {
+            return Err(PyRuntimeError::new_err(
+                "This event loop was created in the parent process and came here through fork. \
+                 Create a new one in the child: asyncio.run() or segue.new_event_loop().",
+            ));
+        }
+        Ok(())
+    }
+
+    /// Lets go of everything scheduled and watched; the loop is closed.
+    fn _close_core(&self) {
+        let jobs = self.scheduler.take_all();
+        let sources = self.io.take_all();
+        drop(jobs);
+        drop(sources);
+    }
+
+    fn stop(&self) {
+        self.scheduler.set_stopping(true);
+    }
+
+    #[pyo3(name = "is_running")]
+    fn py_is_running(&self) -> bool {
+        self.is_running()
+    }
+
+    #[pyo3(name = "is_closed")]
+    fn py_is_closed(&self) -> bool {
+        self.closed.get()
+    }
+
+    fn get_debug(&self) -> bool {
+        self.debug.get()
+    }
+
+    fn time(&self) -> f64 {
+        self.clock.now() as f64 / 1e9
+    }
+
+    /// `_add_reader(fd, callback, *args)`: returns the handle.
+    #[pyo3(signature = (fd, callback, *args))]
+    fn _add_reader(
+        slf: &Bound<'_, Self>,
+        fd: &Bound<'_, PyAny>,
+        callback: &Bound<'_, PyAny>,
+        args: &Bound<'_, PyTuple>,
+    ) -> PyResult<Py<PyAny>> {
+        watch(slf, fd, callback, args, Direction::Read)
+    }
+
+    #[pyo3(signature = (fd, callback, *args))]
+    fn _add_writer(
+        slf: &Bound<'_, Self>,
+        fd: &Bound<'_, PyAny>,
+        callback: &Bound<'_, PyAny>,
+        args: &Bound<'_, PyTuple>,
+    ) -> PyResult<Py<PyAny>> {
+        watch(slf, fd, callback, args, Direction::Write)
+    }
+
+    fn _remove_reader(&self, py: Python<'_>, fd: &Bound<'_, PyAny>) -> PyResult<bool> {
+        self.unwatch(py, fd, Direction::Read)
+    }
+
+    fn _remove_writer(&self, py: Python<'_>, fd: &Bound<'_, PyAny>) -> PyResult<bool> {
+        self.unwatch(py, fd, Direction::Write)
+    }
+
+    /// The transport that a descriptor belongs to, or None.
+    fn _owner_of(&self, py: Python<'_>, fd: &Bound<'_, PyAny>) -> PyResult<Option<Py<PyAny>>> {
+        Ok(self.io.owner(descriptor(fd)?).map(|o| o.bound(py).unbind()))
+    }
+
+    /// `(ready, timers, watched descriptors, transports and listeners)`: how much waits.
+    fn _counts(&self) -> (usize, usize, usize, usize) {
+        let (watched, owned) = self.io.counts();
+        (self.scheduler.ready.len(), self.scheduler.timer_count(), watched, owned)
+    }
+
+    #[getter]
+    fn _thread_id(&self) -> Option<u64> {
+        Some(self.thread.get()).filter(|&t| t != 0)
+    }
+
+    #[setter]
+    fn set__thread_id(&self, value: Option<u64>) {
+        self.thread.set(value.unwrap_or(0));
+        self.watch.thread(value.unwrap_or(0));
+    }
+
+    #[getter]
+    fn _closed(&self) -> bool {
+        self.closed.get()
+    }
+
+    #[setter]
+    fn set__closed(&self, value: bool) {
+        self.closed.set(value);
+    }
+
+    #[getter]
+    fn _stopping(&self) -> bool {
+        self.scheduler.is_stopping()
+    }
+
+    #[setter]
+    fn set__stopping(&self, value: bool) {
+        self.scheduler.set_stopping(value);
+    }
+
+    #[getter]
+    fn _debug(&self) -> bool {
+        self.debug.get()
+    }
+
+    #[setter]
+    fn set__debug(&self, value: &Bound<'_, PyAny>) -> PyResult<()> {
+        self.debug.set(value.is_truthy()?);
+        Ok(())
+    }
+
+    #[getter]
+    fn get_slow_callback_duration(&self) -> f64 {
+        self.slow_callback_duration.get()
+    }
+
+    #[setter]
+    fn set_slow_callback_duration(&self, seconds: f64) {
+        self.slow_callback_duration.set(seconds);
+        self.watch.limit(sched::clock::nanos_from_secs(seconds));
+    }
+
+    #[getter]
+    fn _task_factory(&self, py: Python<'_>) -> Option<Py<PyAny>> {
+        self.task_factory.obj().map(|o| o.bound(py).unbind())
+    }
+
+    #[setter]
+    fn set__task_factory(&self, value: &Bound<'_, PyAny>) {
+        let new = (!value.is_none()).then(|| Obj::from(value.clone()));
+        drop(self.task_factory.replace(new));
+    }
+
+    fn __traverse__(&self, visit: PyVisit<'_>) -> Result<(), PyTraverseError> {
+        let mut f = |o: &Obj| visit_obj(&visit, o);
+        self.scheduler.ready.try_for_each(|job| job.visit(&mut f))?;
+        self.scheduler.try_for_each_timer(|job| job.visit(&mut f))?;
+        self.io.try_for_each(&mut f)?;
+        visit_raw(&visit, self.task_factory.get())
+    }
+
+    fn __clear__(&self) {
+        self._close_core();
+        self.task_factory.clear();
+    }
+}
+
+use pyo3::{PyTraverseError, PyVisit};
+
+impl LoopCore {
+    fn unwatch(&self, py: Python<'_>, fd: &Bound<'_, PyAny>, direction: Direction) -> PyResult<bool> {
+        if self.closed.get() {
+            return Ok(false);
+        }
+        match self.io.unwatch(descriptor(fd)?, direction) {
+            None => Ok(false),
+            Some(handle) => {
+                handle.bound(py).call_method0("cancel")?;
+                Ok(true)
+            }
+        }
+    }
+}
+
+fn watch(
+    slf: &Bound<'_, LoopCore>,
+    fd: &Bound<'_, PyAny>,
+    callback: &Bound<'_, PyAny>,
+    args: &Bound<'_, PyTuple>,
+    direction: Direction,
+) -> PyResult<Py<PyAny>> {
+    let core = slf.get();
+    core.check_closed()?;
+    let args: Vec<*mut PyObject> = args.iter().map(|a| a.as_ptr()).collect();
+    let context = crate::raw::future::copy_context()?;
+    let handle = handle::new(slf.as_ptr(), callback.as_ptr(), &args, context)?;
+    if core.debug.get() {
+        handle::note_source(&handle)?;
+    }
+    let old = core.io.watch(descriptor(fd)?, direction, handle.clone())?;
+    if let Some(old) = old {
+        old.bound(slf.py()).call_method0("cancel")?;
+    }
+    Ok(handle.bound(slf.py()).unbind())
+}
+
+/// The raw methods need these from the private part.
+pub mod parts {
+    use super::*;
+
+    pub fn check_thread(core: &LoopCore) -> R<()> {
+        core.check_thread()
+    }
+
+    pub fn task_factory(core: &LoopCore) -> Option<Obj> {
+        core.task_factory.obj()
+    }
+}

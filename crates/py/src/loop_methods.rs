@@ -1,0 +1,242 @@
+//! The loop's hot methods, with the interpreter's fastest calling convention: scheduling, futures, tasks.
+
+use pyo3::ffi::{self, PyObject, PyTypeObject};
+
+use crate::event_loop::{parts, LoopCore};
+use crate::fast_method;
+use crate::job::Job;
+use crate::raw::args::{text_of, Args};
+use crate::raw::future::{self, context_or_copy};
+use crate::raw::globals::{attr, globals, import};
+use crate::raw::heap_type::{add_method, fast, no_args};
+use crate::raw::obj::{call_kw, call_method, type_error, Raised};
+use crate::raw::{handle, task, Obj, R};
+
+fn core<'a>(slf: *mut PyObject) -> &'a LoopCore {
+    // SAFETY: these are methods of the class.
+    unsafe { LoopCore::of_unchecked(slf) }
+}
+
+/// Splits `(callback, *args, context=None)` behind the first `skip` arguments.
+#[inline(always)]
+fn callback_and_args<'a>(
+    args: &'a Args,
+    method: &str,
+    leading: &[&str],
+) -> R<(Vec<*mut PyObject>, *mut PyObject, &'a [*mut PyObject], *mut PyObject)> {
+    let given = args.positional();
+    let skip = leading.len();
+    let mut context = std::ptr::null_mut();
+    let mut named: Vec<*mut PyObject> = given.iter().take(skip).copied().collect();
+    let mut callback = given.get(skip).copied().unwrap_or(std::ptr::null_mut());
+    if args.has_keywords() {
+        named.resize(skip, std::ptr::null_mut());
+        for (key, value) in args.keywords() {
+            let key = text_of(key)?;
+            let place = match leading.iter().position(|n| *n == key) {
+                Some(i) => &mut named[i],
+                None if key == "callback" => &mut callback,
+                None if key == "context" => &mut context,
+                None => return Err(type_error(&format!("{method}() got an unexpected keyword argument '{key}'"))),
+            };
+            if !place.is_null() {
+                return Err(type_error(&format!("{method}() got multiple values for argument '{key}'")));
+            }
+            *place = value;
+        }
+    }
+    let missing = leading.iter().enumerate().find(|(i, _)| named.get(*i).is_none_or(|p| p.is_null())).map(|(_, n)| *n);
+    let missing = missing.or(callback.is_null().then_some("callback"));
+    if let Some(name) = missing {
+        return Err(type_error(&format!("{method}() missing 1 required positional argument: '{name}'")));
+    }
+    Ok((named, callback, given.get(skip + 1..).unwrap_or(&[]), context))
+}
+
+#[cold]
+fn debug_checks(slf: *mut PyObject, core: &LoopCore, callback: *mut PyObject, method: &str, own_thread: bool) -> R<()> {
+    if own_thread {
+        parts::check_thread(core)?;
+    }
+    let name = Obj::str("_check_callback")?;
+    let method = Obj::str(method)?;
+    call_method(name.as_ptr(), &[slf, callback, method.as_ptr()]).map(drop)
+}
+
+#[inline(always)]
+fn schedule(slf: *mut PyObject, args: Args, method: &str, own_thread: bool) -> R<Obj> {
+    let core = core(slf);
+    // The shortest way for what nearly every call is: a callback, perhaps with arguments, no keyword.
+    let (callback, rest, context) = if !args.has_keywords() && args.positional > 0 {
+        (args.positional()[0], &args.positional()[1..], std::ptr::null_mut())
+    } else {
+        let (_, callback, rest, context) = callback_and_args(&args, method, &[])?;
+        (callback, rest, context)
+    };
+    core.check_closed()?;
+    if core.debug.get() {
+        debug_checks(slf, core, callback, method, own_thread)?;
+    }
+    let handle = handle::new(slf, callback, rest, context_or_copy(context)?)?;
+    if core.debug.get() {
+        handle::note_source(&handle)?;
+    }
+    core.push(Job::Handle(handle.clone()));
+    Ok(handle)
+}
+
+fn call_soon(slf: *mut PyObject, args: Args) -> R<Obj> {
+    schedule(slf, args, "call_soon", true)
+}
+
+fn call_soon_threadsafe(slf: *mut PyObject, args: Args) -> R<Obj> {
+    let handle = schedule(slf, args, "call_soon_threadsafe", false)?;
+    core(slf).io.reactor.waker().wake();
+    Ok(handle)
+}
+
+fn add_timer(
+    slf: *mut PyObject,
+    core: &LoopCore,
+    when: Obj,
+    callback: *mut PyObject,
+    rest: &[*mut PyObject],
+    context: *mut PyObject,
+) -> R<Obj> {
+    // SAFETY: alive; -1 with an error for what isn't a number.
+    let seconds = unsafe { ffi::PyFloat_AsDouble(when.as_ptr()) };
+    // SAFETY: attached.
+    if seconds == -1.0 && !unsafe { ffi::PyErr_Occurred() }.is_null() {
+        return Err(Raised);
+    }
+    let handle = handle::new_timer(slf, when, callback, rest, context_or_copy(context)?)?;
+    if core.debug.get() {
+        handle::note_source(&handle)?;
+    }
+    let token = core.scheduler.call_at(sched::clock::nanos_from_secs(seconds), Job::Timer(handle.clone()));
+    handle::set_token(&handle, token);
+    Ok(handle)
+}
+
+fn is_none(p: *mut PyObject) -> bool {
+    // SAFETY: comparing with None.
+    p == unsafe { ffi::Py_None() }
+}
+
+fn call_later(slf: *mut PyObject, args: Args) -> R<Obj> {
+    let (named, callback, rest, context) = callback_and_args(&args, "call_later", &["delay"])?;
+    let core = core(slf);
+    if is_none(named[0]) {
+        return Err(type_error("delay must not be None"));
+    }
+    // SAFETY: alive; adds any number to the time, as Python's `+` does.
+    let when = unsafe {
+        let now = Obj::float(sched::Clock::now(&core.clock) as f64 / 1e9)?;
+        Obj::owned(ffi::PyNumber_Add(now.as_ptr(), named[0]))?
+    };
+    core.check_closed()?;
+    if core.debug.get() {
+        debug_checks(slf, core, callback, "call_later", true)?;
+    }
+    add_timer(slf, core, when, callback, rest, context)
+}
+
+fn call_at(slf: *mut PyObject, args: Args) -> R<Obj> {
+    let (named, callback, rest, context) = callback_and_args(&args, "call_at", &["when"])?;
+    let core = core(slf);
+    if is_none(named[0]) {
+        return Err(type_error("when cannot be None"));
+    }
+    core.check_closed()?;
+    if core.debug.get() {
+        debug_checks(slf, core, callback, "call_at", true)?;
+    }
+    // SAFETY: alive.
+    add_timer(slf, core, unsafe { Obj::borrowed(named[0]) }, callback, rest, context)
+}
+
+fn create_future(slf: *mut PyObject) -> R<Obj> {
+    future::new_on(core(slf), slf)
+}
+
+/// `create_task(coro, *, name=None, context=None)`, from 3.13 on with `eager_start`.
+fn create_task(slf: *mut PyObject, args: Args) -> R<Obj> {
+    let core = core(slf);
+    let factory = parts::task_factory(core);
+    let mut eager = false;
+    if let Some(factory) = &factory {
+        if !is_eager_factory(factory) {
+            return create_task_with_factory(slf, args);
+        }
+        eager = true;
+    }
+    core.check_closed()?;
+    let [coro, name, context, eager_start] =
+        args.fit("create_task", ["coro", "name", "context", "eager_start"], 1, 1)?;
+    if !eager_start.is_null() {
+        if cfg!(not(Py_3_13)) {
+            return Err(type_error("create_task() got an unexpected keyword argument 'eager_start'"));
+        }
+        if !is_none(eager_start) {
+            eager = crate::raw::obj::is_true(eager_start)?;
+        }
+    }
+    task::new_on(core, &task::New { coro, loop_: slf, name, context, eager })
+}
+
+#[cfg(Py_3_12)]
+fn is_eager_factory(factory: &Obj) -> bool {
+    static mut EAGER: *mut PyObject = std::ptr::null_mut();
+    // SAFETY: under the GIL; kept forever once found.
+    unsafe {
+        if EAGER.is_null() {
+            if let Ok(f) = import("asyncio.tasks").and_then(|m| attr(&m, "eager_task_factory")) {
+                EAGER = f.into_ptr();
+            } else {
+                ffi::PyErr_Clear();
+            }
+        }
+        factory.as_ptr() == EAGER
+    }
+}
+
+#[cfg(not(Py_3_12))]
+fn is_eager_factory(_: &Obj) -> bool {
+    false
+}
+
+/// asyncio's own `create_task` knows how this interpreter calls a factory.
+fn create_task_with_factory(slf: *mut PyObject, args: Args) -> R<Obj> {
+    let base = attr(&import("asyncio.base_events")?, "BaseEventLoop")?;
+    let method = attr(&base, "create_task")?;
+    let mut all = vec![slf];
+    all.extend_from_slice(args.positional());
+    if !args.has_keywords() {
+        return crate::raw::obj::call(method.as_ptr(), &all);
+    }
+    all.extend(args.keywords().map(|(_, v)| v));
+    call_kw(method.as_ptr(), &all, args.names)
+}
+
+fast_method!(m_call_soon, call_soon);
+fast_method!(m_call_soon_threadsafe, call_soon_threadsafe);
+fast_method!(m_call_later, call_later);
+fast_method!(m_call_at, call_at);
+fast_method!(m_create_task, create_task);
+crate::plain_method!(m_create_future, create_future);
+
+/// Puts the methods on the class. Called once, by the module's init.
+pub fn add_to(class: *mut PyTypeObject) -> R<()> {
+    let _ = globals();
+    for def in [
+        fast(c"call_soon", m_call_soon, c"call_soon($self, callback, /, *args, context=None)\n--\n\nCall callback(*args) at the next turn of the loop, in order. Returns a Handle.\n\nNot thread-safe. Raises RuntimeError if the loop is closed."),
+        fast(c"call_soon_threadsafe", m_call_soon_threadsafe, c"call_soon_threadsafe($self, callback, /, *args, context=None)\n--\n\nLike call_soon, from any thread; wakes the loop if it waits."),
+        fast(c"call_later", m_call_later, c"call_later($self, delay, callback, /, *args, context=None)\n--\n\nCall callback(*args) after delay seconds. Returns a TimerHandle; cancelling it frees it at once."),
+        fast(c"call_at", m_call_at, c"call_at($self, when, callback, /, *args, context=None)\n--\n\nCall callback(*args) at loop.time() == when (seconds). Returns a TimerHandle."),
+        fast(c"create_task", m_create_task, c"create_task($self, coro, /, *, name=None, context=None)\n--\n\nSchedule a coroutine as a Task of this loop."),
+        no_args(c"create_future", m_create_future, c"Create a Future of this loop."),
+    ] {
+        add_method(class, def)?;
+    }
+    Ok(())
+}

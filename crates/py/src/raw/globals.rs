@@ -1,0 +1,170 @@
+//! What the hand-built types need from Python: interned names, asyncio's classes and functions, our own types.
+//! Filled once when the module is imported; everything in it lives as long as the process.
+
+use std::cell::UnsafeCell;
+
+use pyo3::ffi::{self, PyObject, PyTypeObject};
+
+use super::obj::{getattr, Obj, R};
+
+macro_rules! names {
+    ($($field:ident = $text:literal),* $(,)?) => {
+        /// Interned strings.
+        pub struct Names { $(pub $field: *mut PyObject),* }
+        impl Names {
+            fn new() -> R<Self> {
+                $(
+                    // SAFETY: a C string; the reference is kept forever.
+                    let $field = unsafe { Obj::owned(ffi::PyUnicode_InternFromString(concat!($text, "\0").as_ptr().cast()))? };
+                )*
+                Ok(Names { $($field: $field.into_ptr()),* })
+            }
+        }
+    };
+}
+// A macro so that a name's field and text stand in one line.
+names! {
+    call_soon = "call_soon", call_exception_handler = "call_exception_handler", get_debug = "get_debug",
+    is_running = "is_running", context = "context", msg = "msg", cancel = "cancel", throw = "throw", send = "send",
+    get_loop = "get_loop", loop_ = "_loop", blocking = "_asyncio_future_blocking",
+    add_done_callback = "add_done_callback", result = "result", message = "message", exception = "exception",
+    future = "future", task = "task", source_traceback = "source_traceback", handle = "handle", close = "close",
+    callback_slot = "_callback", args_slot = "_args", cancelled_slot = "_cancelled", source_slot = "_source_traceback",
+    repr_slot = "_repr", context_slot = "_context", when_slot = "_when", scheduled_slot = "_scheduled",
+    set_name = "set_name", cause = "__cause__", dunder_context = "__context__", cancelled = "cancelled",
+    extra_slot = "_extra", data_received = "data_received", eof_received = "eof_received",
+    connection_made = "connection_made", connection_lost = "connection_lost", pause_writing = "pause_writing",
+    resume_writing = "resume_writing", get_buffer = "get_buffer", buffer_updated = "buffer_updated",
+    datagram_received = "datagram_received", error_received = "error_received", fileno = "fileno",
+    attach = "_attach", detach = "_detach", set_result = "set_result", set_exception = "set_exception",
+    protocol = "protocol", transport = "transport", qualname = "__qualname__", name = "__name__",
+    cr_code = "cr_code", gi_code = "gi_code", shutdown = "shutdown",
+}
+
+/// See the module.
+pub struct Globals {
+    pub names: Names,
+    /// `("context",)`, `("msg",)`: keyword names for vectorcalls.
+    pub kw_context: *mut PyObject,
+    pub kw_msg: *mut PyObject,
+    pub empty_tuple: *mut PyObject,
+    pub zero: *mut PyObject,
+
+    pub cancelled_error: *mut PyObject,
+    pub invalid_state_error: *mut PyObject,
+    pub get_event_loop: *mut PyObject,
+    pub future_repr: *mut PyObject,
+    pub task_repr: *mut PyObject,
+    pub task_get_stack: *mut PyObject,
+    pub task_print_stack: *mut PyObject,
+    pub iscoroutine: *mut PyObject,
+    pub extract_stack: *mut PyObject,
+    pub copy_context: *mut PyObject,
+    pub c_future: *mut PyTypeObject,
+    pub c_task: *mut PyTypeObject,
+    pub handle_base: *mut PyTypeObject,
+    pub timer_base: *mut PyTypeObject,
+
+    pub future_type: *mut PyTypeObject,
+    pub task_type: *mut PyTypeObject,
+    pub iter_type: *mut PyTypeObject,
+    pub handle_type: *mut PyTypeObject,
+    pub timer_type: *mut PyTypeObject,
+    pub loop_type: *mut PyTypeObject,
+    pub registry: super::registry::Registry,
+    pub handle_layout: super::handle::Layout,
+}
+
+struct Place(UnsafeCell<Option<Globals>>);
+// SAFETY: written once, while the module is imported under the GIL, and only read afterwards.
+unsafe impl Sync for Place {}
+
+static GLOBALS: Place = Place(UnsafeCell::new(None));
+
+/// The globals. Everything that can call this was reached through an imported module.
+#[inline(always)]
+pub fn globals() -> &'static Globals {
+    // SAFETY: see `Place`; `init` has run before any type of ours exists.
+    unsafe { (*GLOBALS.0.get()).as_ref().unwrap_unchecked() }
+}
+
+pub fn import(module: &str) -> R<Obj> {
+    let name = Obj::str(module)?;
+    // SAFETY: a live string.
+    unsafe { Obj::owned(ffi::PyImport_Import(name.as_ptr())) }
+}
+
+pub fn attr(obj: &Obj, name: &str) -> R<Obj> {
+    getattr(obj.as_ptr(), Obj::str(name)?.as_ptr())
+}
+
+/// Fills everything and creates the types. Called once, by the module's init.
+pub fn init(loop_type: *mut PyTypeObject) -> R<()> {
+    // SAFETY: the import lock makes this the only writer.
+    if unsafe { (*GLOBALS.0.get()).is_some() } {
+        return Ok(());
+    }
+    let names = Names::new()?;
+    let exceptions = import("asyncio.exceptions")?;
+    let events = import("asyncio.events")?;
+    let base_futures = import("asyncio.base_futures")?;
+    let base_tasks = import("asyncio.base_tasks")?;
+    let coroutines = import("asyncio.coroutines")?;
+    let format_helpers = import("asyncio.format_helpers")?;
+    let c = import("_asyncio")?;
+    let null: *mut PyTypeObject = std::ptr::null_mut();
+    // 3.11 keeps the check for a missing loop in `_get_event_loop`; later versions have only `get_event_loop`.
+    let get_event_loop = attr(&events, "get_event_loop")?;
+    let handle_base: *mut PyTypeObject = attr(&events, "Handle")?.into_ptr().cast();
+    let timer_base: *mut PyTypeObject = attr(&events, "TimerHandle")?.into_ptr().cast();
+    let g = Globals {
+        kw_context: Obj::tuple(&[names.context])?.into_ptr(),
+        kw_msg: Obj::tuple(&[names.msg])?.into_ptr(),
+        empty_tuple: Obj::tuple(&[])?.into_ptr(),
+        zero: Obj::int(0)?.into_ptr(),
+        cancelled_error: attr(&exceptions, "CancelledError")?.into_ptr(),
+        invalid_state_error: attr(&exceptions, "InvalidStateError")?.into_ptr(),
+        get_event_loop: get_event_loop.into_ptr(),
+        future_repr: attr(&base_futures, "_future_repr")?.into_ptr(),
+        task_repr: attr(&base_tasks, "_task_repr")?.into_ptr(),
+        task_get_stack: attr(&base_tasks, "_task_get_stack")?.into_ptr(),
+        task_print_stack: attr(&base_tasks, "_task_print_stack")?.into_ptr(),
+        iscoroutine: attr(&coroutines, "iscoroutine")?.into_ptr(),
+        extract_stack: attr(&format_helpers, "extract_stack")?.into_ptr(),
+        copy_context: attr(&import("contextvars")?, "copy_context")?.into_ptr(),
+        c_future: attr(&c, "Future")?.into_ptr().cast(),
+        c_task: attr(&c, "Task")?.into_ptr().cast(),
+        handle_base,
+        timer_base,
+        future_type: null,
+        task_type: null,
+        iter_type: null,
+        handle_type: null,
+        timer_type: null,
+        loop_type,
+        registry: super::registry::Registry::new(&c)?,
+        handle_layout: super::handle::Layout::new(handle_base, timer_base, &names)?,
+        names,
+    };
+    // SAFETY: still the only writer; nothing has read yet.
+    let g = unsafe { (*GLOBALS.0.get()).insert(g) };
+    g.iter_type = super::future_iter::make_type()?;
+    g.future_type = super::future::make_type(g)?;
+    g.task_type = super::task::make_type(g)?;
+    (g.handle_type, g.timer_type) = super::handle::make_types(g)?;
+    Ok(())
+}
+
+/// Text of `repr(obj)`, for error messages.
+pub fn repr(obj: *mut PyObject) -> String {
+    // SAFETY: alive; an object whose repr fails is named by its type instead.
+    unsafe {
+        match Obj::owned(ffi::PyObject_Repr(obj)).and_then(|r| super::args::text_of(r.as_ptr()).map(str::to_owned)) {
+            Ok(text) => text,
+            Err(_) => {
+                ffi::PyErr_Clear();
+                format!("<{} object>", std::ffi::CStr::from_ptr((*ffi::Py_TYPE(obj)).tp_name).to_string_lossy())
+            }
+        }
+    }
+}

@@ -1,0 +1,288 @@
+//! Handle and TimerHandle: heap subtypes of asyncio's classes that keep everything in their base's `__slots__`, so that
+//! asyncio's own code (repr, debug, `_run`) works on them; only making, running and cancelling them is ours.
+//! Handles that nobody holds after they ran are kept for reuse.
+
+use std::cell::{Cell, UnsafeCell};
+
+use pyo3::ffi::{self, PyObject, PyTypeObject};
+use sched::TimerToken;
+
+use super::globals::{globals, Globals, Names};
+use super::heap_type::{no_args, round_up, Definition};
+use super::obj::{call, getattr, runtime_error};
+use super::{Obj, Slot, R};
+use crate::event_loop::LoopCore;
+use crate::plain_method;
+
+/// Where the base classes keep their slots; read from their member descriptors.
+pub struct Layout {
+    callback: usize,
+    args: usize,
+    cancelled: usize,
+    loop_: usize,
+    source: usize,
+    repr: usize,
+    context: usize,
+    when: usize,
+    scheduled: usize,
+    /// Where a TimerHandle's token is: behind the base.
+    token: usize,
+}
+
+/// `PyMemberDescrObject`, which pyo3 does not declare.
+#[repr(C)]
+struct MemberDescr {
+    base: PyObject,
+    class: *mut PyTypeObject,
+    name: *mut PyObject,
+    qualname: *mut PyObject,
+    member: *const ffi::PyMemberDef,
+}
+
+fn slot_offset(class: *mut PyTypeObject, name: *mut PyObject) -> R<usize> {
+    let descr = getattr(class.cast(), name)?;
+    // SAFETY: the type is checked before the cast; its layout has been the same since Python 2.2.
+    unsafe {
+        if ffi::Py_TYPE(descr.as_ptr()) != &raw mut ffi::PyMemberDescr_Type {
+            return Err(runtime_error("asyncio's handle classes have no __slots__; this interpreter isn't supported"));
+        }
+        Ok((*(*descr.as_ptr().cast::<MemberDescr>()).member).offset as usize)
+    }
+}
+
+impl Layout {
+    pub fn new(handle: *mut PyTypeObject, timer: *mut PyTypeObject, n: &Names) -> R<Self> {
+        Ok(Layout {
+            callback: slot_offset(handle, n.callback_slot)?,
+            args: slot_offset(handle, n.args_slot)?,
+            cancelled: slot_offset(handle, n.cancelled_slot)?,
+            loop_: slot_offset(handle, n.loop_)?,
+            source: slot_offset(handle, n.source_slot)?,
+            repr: slot_offset(handle, n.repr_slot)?,
+            context: slot_offset(handle, n.context_slot)?,
+            when: slot_offset(timer, n.when_slot)?,
+            scheduled: slot_offset(timer, n.scheduled_slot)?,
+            // SAFETY: a live type.
+            token: round_up(unsafe { (*timer).tp_basicsize } as usize),
+        })
+    }
+}
+
+/// One handle's slots. Borrowed from the object, which the caller keeps alive.
+#[derive(Clone, Copy)]
+pub struct Handle(*mut PyObject);
+
+impl Handle {
+    /// `o` is a Handle or TimerHandle of ours.
+    pub fn of(o: &Obj) -> Handle {
+        Handle(o.as_ptr())
+    }
+
+    fn slot(&self, offset: usize) -> &Slot {
+        // SAFETY: a `__slots__` member is one nullable object pointer, which is what a Slot is.
+        unsafe { &*self.0.cast::<u8>().add(offset).cast::<Slot>() }
+    }
+
+    fn callback(&self) -> &Slot {
+        self.slot(layout().callback)
+    }
+
+    fn args(&self) -> &Slot {
+        self.slot(layout().args)
+    }
+
+    fn context(&self) -> &Slot {
+        self.slot(layout().context)
+    }
+
+    pub fn is_cancelled(&self) -> bool {
+        // SAFETY: True is alive.
+        self.slot(layout().cancelled).get() == unsafe { ffi::Py_True() }
+    }
+
+    fn token(&self) -> &Cell<TimerToken> {
+        // SAFETY: only called on TimerHandles of ours, whose size includes the token.
+        unsafe { &*self.0.cast::<u8>().add(layout().token).cast::<Cell<TimerToken>>() }
+    }
+
+    fn is_timer(&self) -> bool {
+        // SAFETY: alive.
+        unsafe { ffi::PyType_IsSubtype(ffi::Py_TYPE(self.0), globals().timer_type) != 0 }
+    }
+
+    fn loop_core(&self) -> Option<&LoopCore> {
+        LoopCore::of(self.slot(layout().loop_).get())
+    }
+}
+
+fn layout() -> &'static Layout {
+    &globals().handle_layout
+}
+
+struct Pool(UnsafeCell<Vec<Obj>>);
+// SAFETY: touched only with the GIL held, and never across a call that could release it.
+unsafe impl Sync for Pool {}
+static POOL: Pool = Pool(UnsafeCell::new(Vec::new()));
+const KEEP: usize = 256;
+
+fn fill(o: &Obj, loop_: *mut PyObject, callback: *mut PyObject, args: &[*mut PyObject], context: Obj) -> R<()> {
+    let h = Handle::of(o);
+    // SAFETY: everything passed in is alive.
+    unsafe {
+        h.callback().set(Obj::borrowed(callback));
+        h.args().set(if args.is_empty() { Obj::borrowed(globals().empty_tuple) } else { Obj::tuple(args)? });
+        h.slot(layout().cancelled).set(Obj::bool(false));
+        h.slot(layout().loop_).set(Obj::borrowed(loop_));
+    }
+    h.slot(layout().source).set(Obj::none());
+    h.slot(layout().repr).set(Obj::none());
+    h.context().set(context);
+    Ok(())
+}
+
+/// Notes who made the handle, in debug mode.
+pub fn note_source(o: &Obj) -> R<()> {
+    let stack = call(globals().extract_stack, &[])?;
+    Handle::of(o).slot(layout().source).set(stack);
+    Ok(())
+}
+
+pub fn new(loop_: *mut PyObject, callback: *mut PyObject, args: &[*mut PyObject], context: Obj) -> R<Obj> {
+    // SAFETY: under the GIL; the pool holds handles nobody else refers to. Fresh memory is zeroed: empty slots.
+    let o = unsafe {
+        match (*POOL.0.get()).pop() {
+            Some(o) => o,
+            None => Obj::owned(ffi::PyType_GenericAlloc(globals().handle_type, 0))?,
+        }
+    };
+    fill(&o, loop_, callback, args, context)?;
+    Ok(o)
+}
+
+pub fn new_timer(
+    loop_: *mut PyObject,
+    when: Obj,
+    callback: *mut PyObject,
+    args: &[*mut PyObject],
+    context: Obj,
+) -> R<Obj> {
+    // SAFETY: zeroed memory: empty slots.
+    let o = unsafe { Obj::owned(ffi::PyType_GenericAlloc(globals().timer_type, 0))? };
+    fill(&o, loop_, callback, args, context)?;
+    let h = Handle::of(&o);
+    h.slot(layout().when).set(when);
+    h.slot(layout().scheduled).set(Obj::bool(true));
+    h.token().set(TimerToken::NONE);
+    Ok(o)
+}
+
+pub fn set_token(o: &Obj, token: TimerToken) {
+    Handle::of(o).token().set(token);
+}
+
+/// The timer fired: it is no longer scheduled.
+pub fn fired(o: &Obj) {
+    let h = Handle::of(o);
+    if h.is_timer() {
+        h.token().set(TimerToken::NONE);
+        h.slot(layout().scheduled).set(Obj::bool(false));
+    }
+}
+
+/// Runs the callback in its context; what it raises is for the caller to report.
+#[inline]
+pub fn run(o: &Obj) -> R<()> {
+    let h = Handle::of(o);
+    let (Some(callback), Some(args), Some(context)) = (h.callback().obj(), h.args().obj(), h.context().obj()) else {
+        return Ok(()); // cancelled meanwhile
+    };
+    // SAFETY: a context object; entering fails cleanly if it is in use.
+    if unsafe { ffi::PyContext_Enter(context.as_ptr()) } != 0 {
+        return Err(super::Raised);
+    }
+    // SAFETY: `args` is a tuple that stays alive for the call.
+    let result = unsafe {
+        let n = ffi::PyTuple_GET_SIZE(args.as_ptr()) as usize;
+        let items = (args.as_ptr() as *mut ffi::PyTupleObject).cast::<ffi::PyTupleObject>();
+        let first = (&raw const (*items).ob_item).cast::<*mut PyObject>();
+        Obj::owned(ffi::PyObject_Vectorcall(callback.as_ptr(), first, n, std::ptr::null_mut()))
+    };
+    super::task_step::leave_context(&context, result.map(drop))
+}
+
+/// After it ran: a handle that only we hold goes back to the pool.
+#[inline]
+pub fn recycle(o: Obj) {
+    // SAFETY: alive; under the GIL.
+    unsafe {
+        let pool = &mut *POOL.0.get();
+        if ffi::Py_REFCNT(o.as_ptr()) != 1 || ffi::Py_TYPE(o.as_ptr()) != globals().handle_type || pool.len() >= KEEP {
+            return;
+        }
+        let h = Handle::of(&o);
+        // What it held may run Python when dropped; until then the handle is nobody's.
+        let old = (h.callback().take(), h.args().take(), h.context().take(), h.slot(layout().loop_).take());
+        let more = (h.slot(layout().source).take(), h.slot(layout().repr).take());
+        drop(old);
+        drop(more);
+        if ffi::Py_REFCNT(o.as_ptr()) == 1 && (*POOL.0.get()).len() < KEEP {
+            (*POOL.0.get()).push(o);
+        }
+    }
+}
+
+fn cancel(o: *mut PyObject) -> R<Obj> {
+    let h = Handle(o);
+    if h.is_cancelled() {
+        return Ok(Obj::none());
+    }
+    h.slot(layout().cancelled).set(Obj::bool(true));
+    let core = h.loop_core();
+    if core.is_some_and(|c| c.debug.get()) {
+        // What it was is shown after its callback is gone.
+        // SAFETY: alive.
+        let text = unsafe { Obj::owned(ffi::PyObject_Repr(o))? };
+        h.slot(layout().repr).set(text);
+    }
+    h.callback().set(Obj::none());
+    h.args().set(Obj::none());
+    if h.is_timer() {
+        if let Some(core) = core {
+            let job = core.scheduler.cancel_timer(h.token().replace(TimerToken::NONE));
+            drop(job);
+        }
+    }
+    Ok(Obj::none())
+}
+
+plain_method!(m_cancel, cancel);
+
+pub fn make_types(g: &Globals) -> R<(*mut PyTypeObject, *mut PyTypeObject)> {
+    let doc = c"Cancel the callback; a no-op if it has run or was cancelled.";
+    let build = |name, base: *mut PyTypeObject, extra| {
+        Definition {
+            name,
+            // SAFETY: a live type.
+            size: round_up(unsafe { (*base).tp_basicsize } as usize) + extra,
+            flags: ffi::Py_TPFLAGS_DEFAULT as u64 | ffi::Py_TPFLAGS_BASETYPE as u64,
+            // Without slots of our own the interpreter's handling of `__slots__` (visit, clear, free) is inherited.
+            slots: Vec::new(),
+            methods: vec![no_args(c"cancel", m_cancel, doc)],
+            attributes: Vec::new(),
+        }
+        .build(Some(base))
+    };
+    let handle = build(c"segue._core.Handle", g.handle_base, 0)?;
+    let timer = build(c"segue._core.TimerHandle", g.timer_base, std::mem::size_of::<TimerToken>())?;
+    Ok((handle, timer))
+}
+
+/// Whether `o` is a handle that our loop made.
+pub fn is_ours(o: *mut PyObject) -> bool {
+    let g = globals();
+    // SAFETY: alive.
+    unsafe {
+        let t = ffi::Py_TYPE(o);
+        t == g.handle_type || t == g.timer_type
+    }
+}

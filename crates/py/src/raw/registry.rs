@@ -1,0 +1,203 @@
+//! What `asyncio.current_task()` and `asyncio.all_tasks()` read: asyncio's own tables, which we keep up to date.
+//!
+//! `all_tasks` iterates a WeakSet of Python code; a task enters it here as a weak reference put straight into its set,
+//! with a callback of ours that leaves it the way WeakSet's own does.
+
+use pyo3::ffi::{self, PyObject};
+
+use super::globals::{attr, import};
+#[cfg(Py_3_12)]
+use super::obj::call;
+use super::obj::{guard, Raised};
+#[cfg(not(Py_3_14))]
+use super::{globals::repr, obj::runtime_error};
+use super::{Obj, R};
+
+pub struct Registry {
+    /// The set of weak references inside `asyncio.tasks`' WeakSet of tasks.
+    data: *mut PyObject,
+    /// WeakSet's iteration guard: while it isn't empty, removals are put off. Null where WeakSet has none.
+    iterating: *mut PyObject,
+    pending_removals: *mut PyObject,
+    gone: *mut PyObject,
+    #[cfg(not(Py_3_14))]
+    current: *mut PyObject,
+    #[cfg(Py_3_14)]
+    enter: *mut PyObject,
+    #[cfg(Py_3_14)]
+    leave: *mut PyObject,
+    #[cfg(Py_3_12)]
+    swap: *mut PyObject,
+    #[cfg(Py_3_12)]
+    eager_tasks: *mut PyObject,
+}
+
+static mut GONE: ffi::PyMethodDef = ffi::PyMethodDef {
+    ml_name: c"task_is_gone".as_ptr(),
+    ml_meth: ffi::PyMethodDefPointer { PyCFunction: task_is_gone },
+    ml_flags: ffi::METH_O,
+    ml_doc: std::ptr::null(),
+};
+
+impl Registry {
+    pub fn new(c: &Obj) -> R<Self> {
+        let _ = c;
+        let tasks = import("asyncio.tasks")?;
+        let set = attr(&tasks, if cfg!(Py_3_12) { "_scheduled_tasks" } else { "_all_tasks" })?;
+        let opt = |name: &str| -> R<*mut PyObject> {
+            let name = Obj::str(name)?;
+            Ok(super::obj::getattr_opt(set.as_ptr(), name.as_ptr())?.map_or(std::ptr::null_mut(), Obj::into_ptr))
+        };
+        Ok(Registry {
+            data: attr(&set, "data")?.into_ptr(),
+            iterating: opt("_iterating")?,
+            pending_removals: opt("_pending_removals")?,
+            // SAFETY: the definition is static and never changed.
+            gone: unsafe {
+                Obj::owned(ffi::PyCMethod_New(
+                    &raw mut GONE,
+                    std::ptr::null_mut(),
+                    std::ptr::null_mut(),
+                    std::ptr::null_mut(),
+                ))?
+                .into_ptr()
+            },
+            #[cfg(not(Py_3_14))]
+            current: attr(c, "_current_tasks")?.into_ptr(),
+            #[cfg(Py_3_14)]
+            enter: attr(c, "_enter_task")?.into_ptr(),
+            #[cfg(Py_3_14)]
+            leave: attr(c, "_leave_task")?.into_ptr(),
+            #[cfg(Py_3_12)]
+            swap: attr(c, "_swap_current_task")?.into_ptr(),
+            #[cfg(Py_3_12)]
+            eager_tasks: attr(c, "_eager_tasks")?.into_ptr(),
+        })
+    }
+}
+
+fn registry() -> &'static Registry {
+    &super::globals::globals().registry
+}
+
+unsafe extern "C" fn task_is_gone(_: *mut PyObject, reference: *mut PyObject) -> *mut PyObject {
+    guard(std::ptr::null_mut(), || {
+        let r = registry();
+        // SAFETY: a set, a set and a list that live as long as the process.
+        unsafe {
+            let put_off = !r.iterating.is_null() && ffi::PySet_Size(r.iterating) > 0;
+            let status = if put_off {
+                ffi::PyList_Append(r.pending_removals, reference)
+            } else {
+                ffi::PySet_Discard(r.data, reference)
+            };
+            if status < 0 {
+                return Err(Raised);
+            }
+        }
+        Ok(Obj::none().into_ptr())
+    })
+}
+
+/// The task shows in `all_tasks()` until it is done or gone.
+pub fn register(task: *mut PyObject) -> R<()> {
+    let r = registry();
+    // SAFETY: `task` is alive and weakly referenceable; `data` is a set.
+    unsafe {
+        let reference = Obj::owned(ffi::PyWeakref_NewRef(task, r.gone))?;
+        match ffi::PySet_Add(r.data, reference.as_ptr()) {
+            0 => Ok(()),
+            _ => Err(Raised),
+        }
+    }
+}
+
+/// Nothing to do now: `all_tasks()` leaves out what is done.
+#[inline(always)]
+pub fn finished(_task: *mut PyObject) {}
+
+#[cfg(not(Py_3_14))]
+pub fn enter(loop_: *mut PyObject, task: *mut PyObject) -> R<()> {
+    let current = registry().current;
+    // SAFETY: a dict; both are alive and hashable.
+    unsafe {
+        let running = ffi::PyDict_GetItemWithError(current, loop_);
+        if !running.is_null() {
+            return Err(runtime_error(&format!(
+                "Cannot enter into task {} while another task {} is being executed.",
+                repr(task),
+                repr(running)
+            )));
+        }
+        match ffi::PyDict_SetItem(current, loop_, task) {
+            0 => Ok(()),
+            _ => Err(Raised),
+        }
+    }
+}
+
+#[cfg(not(Py_3_14))]
+pub fn leave(loop_: *mut PyObject, task: *mut PyObject) -> R<()> {
+    let current = registry().current;
+    // SAFETY: as `enter`.
+    unsafe {
+        let running = ffi::PyDict_GetItemWithError(current, loop_);
+        if running != task {
+            let name = if running.is_null() { "None".to_owned() } else { repr(running) };
+            return Err(runtime_error(&format!("Leaving task {} does not match the current task {name}.", repr(task))));
+        }
+        match ffi::PyDict_DelItem(current, loop_) {
+            0 => Ok(()),
+            _ => Err(Raised),
+        }
+    }
+}
+
+#[cfg(Py_3_14)]
+pub fn enter(loop_: *mut PyObject, task: *mut PyObject) -> R<()> {
+    call(registry().enter, &[loop_, task]).map(drop)
+}
+
+#[cfg(Py_3_14)]
+pub fn leave(loop_: *mut PyObject, task: *mut PyObject) -> R<()> {
+    call(registry().leave, &[loop_, task]).map(drop)
+}
+
+/// Makes `task` (or None) the current one; returns the one before, or None.
+#[cfg(Py_3_12)]
+pub fn swap_current(loop_: *mut PyObject, task: *mut PyObject) -> R<Obj> {
+    call(registry().swap, &[loop_, task])
+}
+
+#[cfg(not(Py_3_12))]
+pub fn swap_current(_: *mut PyObject, _: *mut PyObject) -> R<Obj> {
+    Ok(Obj::none())
+}
+
+#[cfg(Py_3_12)]
+pub fn register_eager(task: *mut PyObject) -> R<()> {
+    // SAFETY: a set.
+    match unsafe { ffi::PySet_Add(registry().eager_tasks, task) } {
+        0 => Ok(()),
+        _ => Err(Raised),
+    }
+}
+
+#[cfg(Py_3_12)]
+pub fn unregister_eager(task: *mut PyObject) -> R<()> {
+    // SAFETY: a set.
+    match unsafe { ffi::PySet_Discard(registry().eager_tasks, task) } {
+        -1 => Err(Raised),
+        _ => Ok(()),
+    }
+}
+
+#[cfg(not(Py_3_12))]
+pub fn register_eager(_: *mut PyObject) -> R<()> {
+    Ok(())
+}
+
+#[cfg(not(Py_3_12))]
+pub fn unregister_eager(_: *mut PyObject) -> R<()> {
+    Ok(())
+}

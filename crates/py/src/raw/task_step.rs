@@ -1,0 +1,389 @@
+//! One step of a task: resume the coroutine in its context, then act on what it yielded, returned or raised.
+//!
+//! This is the one place where tasks are stepped, wait, are woken and finish; the event record and the cancel scopes
+//! attach here.
+
+use pyo3::ffi::{self, PyObject};
+
+use super::future::{self, State};
+use super::globals::{globals, repr};
+use super::obj::{
+    call, call_method, getattr_opt, is_instance, is_interrupt, is_true, raise, raise_object, runtime_error,
+    take_raised, Raised,
+};
+use super::task::{self, state, TaskState};
+use super::{registry, Obj, R};
+
+/// Makes the task ready for a step (with an exception to throw, if any).
+pub fn schedule(o: *mut PyObject, s: &TaskState, exc: Option<Obj>) -> R<()> {
+    match s.future.core() {
+        Some(core) if !core.is_closed() && !core.debug.get() => {
+            task::push(core, o, exc);
+            Ok(())
+        }
+        _ => task::call_soon_step(o, s, exc),
+    }
+}
+
+/// The exception to throw into whoever awaited `future`, or None if it has a result.
+pub fn exception_of(future: *mut PyObject) -> R<Option<Obj>> {
+    if future::is_ours(future) {
+        // SAFETY: ours.
+        let s = unsafe { future::state(future) };
+        return match s.state.get() {
+            State::Finished => Ok(s.take_exception_to_raise()),
+            State::Cancelled => s.make_cancelled_error().map(Some),
+            State::Pending => {
+                let _ = raise(globals().invalid_state_error, "Result is not set.");
+                Ok(take_raised())
+            }
+        };
+    }
+    match call_method(globals().names.result, &[future]) {
+        Ok(_) => Ok(None),
+        Err(Raised) => match take_raised() {
+            Some(exc) if is_interrupt(exc.as_ptr()) => Err(raise_object(exc)),
+            exc => Ok(exc),
+        },
+    }
+}
+
+/// A step on one of our loops: enters the task's context first.
+pub fn step(o: *mut PyObject, exc: Option<Obj>) -> R<()> {
+    // SAFETY: `o` is a task of ours, alive for the whole step.
+    let s = unsafe { state(o) };
+    let Some(context) = s.context.obj() else {
+        return Ok(());
+    };
+    // SAFETY: a context object; entering fails cleanly if it is in use.
+    if unsafe { ffi::PyContext_Enter(context.as_ptr()) } != 0 {
+        return Err(Raised);
+    }
+    let result = step_in_current_context(o, exc);
+    leave_context(&context, result)
+}
+
+/// Leaves a context without disturbing an exception that is on its way out.
+pub fn leave_context(context: &Obj, result: R<()>) -> R<()> {
+    match result {
+        Ok(()) => {
+            // SAFETY: we entered it.
+            if unsafe { ffi::PyContext_Exit(context.as_ptr()) } != 0 {
+                return Err(Raised);
+            }
+            Ok(())
+        }
+        Err(Raised) => {
+            let exc = take_raised();
+            // SAFETY: as above.
+            unsafe { ffi::PyContext_Exit(context.as_ptr()) };
+            Err(exc.map_or(Raised, raise_object))
+        }
+    }
+}
+
+/// A step whose context the caller has entered.
+pub fn step_in_current_context(o: *mut PyObject, exc: Option<Obj>) -> R<()> {
+    // SAFETY: as above.
+    let s = unsafe { state(o) };
+    // SAFETY: `o` is alive; the extra reference keeps it so while its coroutine runs.
+    let _alive = unsafe { Obj::borrowed(o) };
+    registry::enter(s.future.loop_.get(), o)?;
+    let result = run(o, s, exc);
+    match result {
+        Ok(()) => registry::leave(s.future.loop_.get(), o),
+        Err(Raised) => {
+            let exc = take_raised();
+            let left = registry::leave(s.future.loop_.get(), o);
+            match exc {
+                Some(exc) => Err(raise_object(exc)),
+                None => left,
+            }
+        }
+    }
+}
+
+/// The first step of an eager task, inside the step of the task that creates it.
+pub fn eager_start(o: *mut PyObject) -> R<()> {
+    // SAFETY: `o` is a task of ours.
+    let s = unsafe { state(o) };
+    let loop_ = s.future.loop_.obj_or_none();
+    let outer = registry::swap_current(loop_.as_ptr(), o)?;
+    let result = (|| {
+        registry::register_eager(o)?;
+        let context = s.context.obj_or_none();
+        let stepped = run_eagerly(o, s, &context);
+        let unregistered = registry::unregister_eager(o);
+        stepped.and(unregistered)
+    })();
+    let saved = if result.is_err() { take_raised() } else { None };
+    registry::swap_current(loop_.as_ptr(), outer.as_ptr())?;
+    if let Some(exc) = saved {
+        return Err(raise_object(exc));
+    }
+    result?;
+    if s.future.is_done() {
+        s.coro.clear();
+        return Ok(());
+    }
+    registry::register(o)
+}
+
+fn run_eagerly(o: *mut PyObject, s: &TaskState, context: &Obj) -> R<()> {
+    // SAFETY: a context object.
+    if unsafe { ffi::PyContext_Enter(context.as_ptr()) } != 0 {
+        return Err(Raised);
+    }
+    let result = run(o, s, None);
+    leave_context(context, result)
+}
+
+/// What the coroutine did.
+enum Outcome {
+    Yielded(Obj),
+    Returned(Obj),
+    Raised(Obj),
+}
+
+fn run(o: *mut PyObject, s: &TaskState, exc: Option<Obj>) -> R<()> {
+    if s.future.is_done() {
+        let e = exc.map_or_else(|| "None".to_owned(), |e| repr(e.as_ptr()));
+        return Err(raise(globals().invalid_state_error, &format!("__step(): already done: {} {e}", repr(o))));
+    }
+    let exc = before_resume(s, exc)?;
+    let Some(coro) = s.coro.obj() else {
+        return Err(runtime_error("uninitialized Task object"));
+    };
+    s.fut_waiter.clear();
+    let outer = s.future.core().map(|core| core.hooks.step(s.id.get()));
+    let outcome = resume(&coro, exc);
+    if let (Some(core), Some(outer)) = (s.future.core(), outer) {
+        core.hooks.step_end(outer);
+    }
+    match outcome {
+        Outcome::Yielded(value) => match yielded(o, s, value) {
+            Ok(()) => s.scope.after_suspend(o, s),
+            Err(Raised) => Err(Raised),
+        },
+        Outcome::Returned(value) => returned(o, s, value),
+        Outcome::Raised(exc) => raised(o, s, exc),
+    }
+}
+
+/// A requested cancellation takes the place of whatever else was to be thrown.
+#[inline(always)]
+fn before_resume(s: &TaskState, exc: Option<Obj>) -> R<Option<Obj>> {
+    let exc = if s.must_cancel.get() {
+        s.must_cancel.set(false);
+        match exc {
+            Some(e) if is_instance(e.as_ptr(), globals().cancelled_error) => Some(e),
+            _ => Some(s.future.make_cancelled_error()?),
+        }
+    } else {
+        exc
+    };
+    s.scope.before_resume(exc.as_ref());
+    Ok(exc)
+}
+
+#[inline(always)]
+fn resume(coro: &Obj, exc: Option<Obj>) -> Outcome {
+    let mut value = std::ptr::null_mut();
+    let status = match exc {
+        // SAFETY: alive; `value` receives an owned reference or null.
+        None => unsafe { ffi::PyIter_Send(coro.as_ptr(), ffi::Py_None(), &mut value) },
+        Some(exc) => return throw(coro, exc),
+    };
+    // SAFETY: PyIter_Send's contract.
+    unsafe {
+        match status {
+            ffi::PySendResult::PYGEN_NEXT => Outcome::Yielded(Obj::owned(value).unwrap_unchecked()),
+            ffi::PySendResult::PYGEN_RETURN => Outcome::Returned(Obj::owned(value).unwrap_unchecked()),
+            ffi::PySendResult::PYGEN_ERROR => from_error(),
+        }
+    }
+}
+
+fn throw(coro: &Obj, exc: Obj) -> Outcome {
+    match call_method(globals().names.throw, &[coro.as_ptr(), exc.as_ptr()]) {
+        Ok(value) => Outcome::Yielded(value),
+        Err(Raised) => from_error(),
+    }
+}
+
+/// A raised StopIteration is a return; everything else is an error.
+fn from_error() -> Outcome {
+    let Some(exc) = take_raised() else {
+        // A coroutine-like object broke the protocol.
+        let _ = runtime_error("the coroutine returned without a value and without an exception");
+        return take_raised().map_or_else(|| Outcome::Returned(Obj::none()), Outcome::Raised);
+    };
+    // SAFETY: StopIteration is alive.
+    if is_instance(exc.as_ptr(), unsafe { ffi::PyExc_StopIteration }) {
+        // SAFETY: a C string.
+        let value = unsafe { Obj::owned(ffi::PyObject_GetAttrString(exc.as_ptr(), c"value".as_ptr())) };
+        if let Ok(value) = value {
+            return Outcome::Returned(value);
+        }
+        // SAFETY: always allowed.
+        unsafe { ffi::PyErr_Clear() };
+    }
+    Outcome::Raised(exc)
+}
+
+const RESULT: u64 = 0;
+const EXCEPTION: u64 = 1;
+const CANCELLED: u64 = 2;
+
+fn finished(o: *mut PyObject, s: &TaskState, how: u64) {
+    if let Some(core) = s.future.core() {
+        s.scope.leave(Some(core));
+        core.hooks.finish(s.id.get(), how);
+    }
+    registry::finished(o);
+}
+
+fn returned(o: *mut PyObject, s: &TaskState, value: Obj) -> R<()> {
+    if s.must_cancel.get() {
+        // Cancelled right before the coroutine ended.
+        s.must_cancel.set(false);
+        finished(o, s, CANCELLED);
+        let message = s.future.cancel_message.obj();
+        return future::cancel_on(o, message).map(drop);
+    }
+    finished(o, s, RESULT);
+    future::set_result_on(o, value)
+}
+
+fn raised(o: *mut PyObject, s: &TaskState, exc: Obj) -> R<()> {
+    if is_instance(exc.as_ptr(), globals().cancelled_error) {
+        finished(o, s, CANCELLED);
+        let message = s.future.cancel_message.obj();
+        s.future.cancelled_exc.set(exc);
+        return future::cancel_on(o, message).map(drop);
+    }
+    finished(o, s, EXCEPTION);
+    crate::recorder::failed(s, &exc);
+    future::set_exception_on(o, exc.as_ptr())?;
+    if is_interrupt(exc.as_ptr()) {
+        return Err(raise_object(exc));
+    }
+    Ok(())
+}
+
+/// The coroutine suspended: arrange for what it yielded to wake the task.
+fn yielded(o: *mut PyObject, s: &TaskState, value: Obj) -> R<()> {
+    let p = value.as_ptr();
+    let g = globals();
+    if p == o {
+        return throw_runtime_error(o, s, &format!("Task cannot await on itself: {}", repr(o)));
+    }
+    if future::is_ours(p) {
+        return wait_for_ours(o, s, value);
+    }
+    if value.is_none() {
+        return schedule(o, s, None);
+    }
+    let blocking = getattr_opt(p, g.names.blocking)?.filter(|b| !b.is_none());
+    let Some(blocking) = blocking else {
+        return bad_yield(o, s, p);
+    };
+    let loop_ = future::loop_of(p)?;
+    if loop_.as_ptr() != s.future.loop_.get() {
+        return different_loop(o, s, p);
+    }
+    if !is_true(blocking.as_ptr())? {
+        return yield_instead_of_from(o, s, p);
+    }
+    super::obj::setattr(p, g.names.blocking, Obj::bool(false).as_ptr())?;
+    let wakeup = task::wakeup_callable(o)?;
+    let context = s.context.obj_or_none();
+    let add = super::obj::getattr(p, g.names.add_done_callback)?;
+    super::obj::call_kw(add.as_ptr(), &[wakeup.as_ptr(), context.as_ptr()], g.kw_context)?;
+    note_wait(s, p, 0);
+    s.fut_waiter.set(value);
+    cancel_new_waiter(s)
+}
+
+#[inline(always)]
+fn note_wait(s: &TaskState, on: *mut PyObject, on_task: u64) {
+    if let Some(core) = s.future.core() {
+        core.hooks.wait(s.id.get(), on_task, on as u64);
+    }
+}
+
+#[inline(always)]
+fn wait_for_ours(o: *mut PyObject, s: &TaskState, value: Obj) -> R<()> {
+    let p = value.as_ptr();
+    // SAFETY: ours.
+    let f = unsafe { future::state(p) };
+    if f.loop_.get() != s.future.loop_.get() {
+        return different_loop(o, s, p);
+    }
+    if !f.blocking.get() {
+        return yield_instead_of_from(o, s, p);
+    }
+    f.blocking.set(false);
+    if f.core().is_some() {
+        // SAFETY: alive.
+        future::add_waiter(p, unsafe { Obj::borrowed(o) })?;
+    } else {
+        let g = globals();
+        let wakeup = task::wakeup_callable(o)?;
+        let context = s.context.obj_or_none();
+        let args = [p, wakeup.as_ptr(), context.as_ptr()];
+        super::obj::call_method_kw(g.names.add_done_callback, &args, g.kw_context)?;
+    }
+    if let Some(core) = s.future.core() {
+        if core.hooks.is_attached() {
+            // SAFETY: a task of ours.
+            let on_task = if future::is_task(p) { unsafe { state(p) }.id.get() } else { 0 };
+            note_wait(s, p, on_task);
+        }
+    }
+    s.fut_waiter.set(value);
+    cancel_new_waiter(s)
+}
+
+/// A cancellation that was requested while the task ran reaches what it now waits for.
+#[inline(always)]
+fn cancel_new_waiter(s: &TaskState) -> R<()> {
+    if s.must_cancel.get() {
+        let Some(waiter) = s.fut_waiter.obj() else {
+            return Ok(());
+        };
+        let message = s.future.cancel_message.obj();
+        if future::cancel_any(waiter.as_ptr(), message.as_ref())? {
+            s.must_cancel.set(false);
+        }
+    }
+    Ok(())
+}
+
+#[cold]
+fn throw_runtime_error(o: *mut PyObject, s: &TaskState, text: &str) -> R<()> {
+    // SAFETY: RuntimeError is alive.
+    let exc = call(unsafe { ffi::PyExc_RuntimeError }, &[Obj::str(text)?.as_ptr()])?;
+    schedule(o, s, Some(exc))
+}
+
+#[cold]
+fn different_loop(o: *mut PyObject, s: &TaskState, p: *mut PyObject) -> R<()> {
+    throw_runtime_error(o, s, &format!("Task {} got Future {} attached to a different loop", repr(o), repr(p)))
+}
+
+#[cold]
+fn yield_instead_of_from(o: *mut PyObject, s: &TaskState, p: *mut PyObject) -> R<()> {
+    throw_runtime_error(o, s, &format!("yield was used instead of yield from in task {} with {}", repr(o), repr(p)))
+}
+
+#[cold]
+fn bad_yield(o: *mut PyObject, s: &TaskState, p: *mut PyObject) -> R<()> {
+    // SAFETY: alive.
+    let text = if unsafe { ffi::PyGen_CheckExact(p) } != 0 {
+        format!("yield was used instead of yield from for generator in task {} with {}", repr(o), repr(p))
+    } else {
+        format!("Task got bad yield: {}", repr(p))
+    };
+    throw_runtime_error(o, s, &text)
+}
