@@ -3,21 +3,20 @@
     segue run app.py --pages FOLDER       on Segue
     python app.py --pages FOLDER          on asyncio's own loop
 
-uvicorn makes the loop (as it always does), the FastAPI app's lifespan starts the work, and the program ends by itself:
-with status 0 when every step did what it should and exactly the tasks failed that had to, else with 1.
+uvicorn makes the loop (as it always does), the FastAPI app's lifespan starts the work, and the program ends by
+itself: with status 0 when every step did what it should and exactly the tasks failed that had to, else with 1.
 """
 
 from __future__ import annotations
 
 import argparse
 import asyncio
-import contextlib
 import json
 import ssl
 import sys
 import time
 import traceback
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -83,7 +82,7 @@ def base_url(server: uvicorn.Server) -> str:
 async def fail_on_purpose(base: str, tls_base: str, outcome: Outcome) -> str:
     """Runs the failing tasks side by side; each must end with its own error."""
     cases = steps.failing_tasks(base, tls_base)
-    tasks = [asyncio.ensure_future(start()) for _, start, _ in cases]
+    tasks = [asyncio.create_task(start(), name=name) for name, start, _ in cases]
     results = await asyncio.gather(*tasks, return_exceptions=True)
     for (name, _, expected), result in zip(cases, results, strict=True):
         if isinstance(result, expected):

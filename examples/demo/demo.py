@@ -1,7 +1,7 @@
-"""`make demo`: runs app.py on Segue (`segue run`) and on asyncio's own loop, and prints what happened and how long.
+"""`make demo`: runs app.py on Segue (`segue run`) and on asyncio's own loop; prints what happened and how long.
 
-Called with the Python of a virtual environment that has Segue's wheel and requirements.txt. Ends with status 0 when
-both runs did everything they should and the first really ran on Segue's loop.
+Called with the Python of a virtual environment that has Segue's wheel and requirements.txt. Ends with status 0
+when every run did everything it should, and those on Segue really ran on Segue's loop.
 """
 
 from __future__ import annotations
@@ -11,7 +11,6 @@ import json
 import statistics
 import subprocess
 import sys
-import tempfile
 import time
 from pathlib import Path
 
@@ -22,86 +21,98 @@ RUN_LIMIT = 60.0
 """Seconds after which a run is killed and the demo fails: it must end by itself."""
 
 
-def run_program(on: str, options: list[str], summary: Path, quiet: bool) -> dict:
-    """Runs app.py on "segue" or "asyncio"; returns its summary plus `wall`. Exits when it fails."""
+def run_program(on: str, options: list[str], folder: Path, quiet: bool, report: bool = False) -> dict:
+    """Runs app.py on "segue" or "asyncio"; returns its summary plus `wall` (seconds) and `errors` (its stderr).
+
+    Exits the demo when the program fails. The summary's file and the report's are left in `folder`.
+    """
+    summary = folder / f"summary-{on}.json"
+    summary.unlink(missing_ok=True)
     command = [sys.executable]
     if on == "segue":
-        command += ["-m", "segue", "run"]
+        command += ["-m", "segue", "run", *(["--report"] if report else [])]
     command += [str(HERE / "app.py"), *options, "--require-loop", on, "--summary", str(summary)]
+    out = subprocess.PIPE if quiet else None
     started = time.perf_counter()
     try:
-        done = subprocess.run(
-            command,
-            check=False,
-            timeout=RUN_LIMIT,
-            stdout=subprocess.PIPE if quiet else None,
-            stderr=subprocess.STDOUT if quiet else None,
-            text=True,
-        )
-    except subprocess.TimeoutExpired as late:
-        sys.exit(f"the program on {on} did not end within {RUN_LIMIT:.0f} s\n{late.stdout or ''}")
-    if done.returncode != 0:
-        sys.exit(f"the program on {on} ended with status {done.returncode}\n{done.stdout or ''}")
-    result = json.loads(summary.read_text())
-    result["wall"] = time.perf_counter() - started
-    return result
+        done = subprocess.run(command, check=False, timeout=RUN_LIMIT, stdout=out, stderr=out, text=True)
+    except subprocess.TimeoutExpired:
+        sys.exit(f"demo: the program on {on} did not end within {RUN_LIMIT:.0f} s")
+    wall = time.perf_counter() - started
+    if done.returncode != 0 or not summary.exists():
+        said = f"{done.stdout or ''}{done.stderr or ''}"
+        sys.exit(f"demo: the program on {on} ended with status {done.returncode}\n{said}")
+    return json.loads(summary.read_text()) | {"wall": wall, "errors": done.stderr}
 
 
 def print_times(runs: dict[str, list[dict]]) -> None:
     """A line per step: the median on each loop, and how many times as fast Segue's is."""
-    names = list(runs["segue"][0]["seconds"])
 
-    def median(on: str, name: str) -> float:
-        return statistics.median(run["seconds"][name] for run in runs[on])
+    def line(name: str, of: str | None = None) -> None:
+        plain, ours = (
+            statistics.median(run["seconds"][of] if of else run["wall"] for run in runs[on])
+            for on in ("asyncio", "segue")
+        )
+        note = "timeouts" if of == "failures on purpose" else f"{plain / ours:.2f} x"
+        print(f"  {name:<30}{plain:>8.2f} s{ours:>8.2f} s{note:>10}")
 
-    print(
-        f"  {'seconds (median of ' + str(len(runs['segue'])) + ')':<28}{'asyncio':>10}{'Segue':>10}{'':>10}"
-    )
-    for name in names:
-        plain, ours = median("asyncio", name), median("segue", name)
-        note = "waits" if name == "failures on purpose" else f"{plain / ours:.2f} x"
-        print(f"  {name:<28}{plain:>10.2f}{ours:>10.2f}{note:>10}")
-    plain, ours = (statistics.median(run["wall"] for run in runs[on]) for on in ("asyncio", "segue"))
-    print(f"  {'whole program, with imports':<28}{plain:>10.2f}{ours:>10.2f}{plain / ours:>8.2f} x")
+    title = f"median of {len(runs['segue'])} runs"
+    print(f"  {title:<30}{'asyncio':>10}{'Segue':>10}{'':>10}")
+    for step in runs["segue"][0]["seconds"]:
+        line(step, step)
+    line("whole program, from its start")
+
+
+def print_report(options: list[str], folder: Path) -> None:
+    """Runs the program once more with --report: Segue's own list of failed tasks, and the task tree in a file."""
+    print("\nsegue run --report app.py: what Segue itself recorded of the tasks that failed", flush=True)
+    errors = run_program("segue", options, folder, quiet=True, report=True)["errors"]
+    failures, _, tree = errors.partition("```mermaid")
+    print("\n".join(f"  {text}" for text in failures.strip().splitlines()))
+    if not tree:
+        sys.exit("demo: segue run --report printed no task tree")
+    file = folder / "tasks.md"
+    file.write_text(f"```mermaid{tree}")
+    print(f"  The tree of tasks, as a Mermaid diagram: {file}")
 
 
 def main() -> int:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument(
-        "--pages", type=Path, help="a folder of .html files (default: fetched with pip, kept in build/)"
-    )
+    parser.add_argument("--pages", type=Path, help="a folder of .html files (default: fetched with pip)")
     parser.add_argument("--rounds", type=int, default=30, help="how often to scrape every page")
     parser.add_argument("--pairs", type=int, default=2, help="how often to run on each loop")
+    parser.add_argument(
+        "--build", type=Path, default=Path("build/demo"), help="where downloads and results go"
+    )
     arguments = parser.parse_args()
     started = time.perf_counter()
 
+    build: Path = arguments.build.resolve()
+    build.mkdir(parents=True, exist_ok=True)
     folder = arguments.pages
     if folder is None:
-        print(f"Web pages: {pages.PACKAGE}'s HTML documentation, with pip", flush=True)
-        folder = pages.fetch(HERE.parents[1] / "build" / "demo" / "pages")
-    options = ["--pages", str(folder), "--rounds", str(arguments.rounds)]
+        print(f"Web pages: the HTML documentation in {pages.PACKAGE}, fetched with pip", flush=True)
+        folder = pages.fetch(build / "pages")
+    options = ["--pages", str(folder), "--rounds"]
 
     runs: dict[str, list[dict]] = {"segue": [], "asyncio": []}
-    with tempfile.TemporaryDirectory() as scratch:
-        summary = Path(scratch) / "summary.json"
-        for number in range(arguments.pairs):
-            print("\nsegue run app.py" + (", again" if number else ""), flush=True)
-            runs["segue"].append(run_program("segue", options, summary, quiet=number > 0))
-            print(
-                "\npython app.py, the same program on asyncio's own loop" + (", again" if number else ""),
-                flush=True,
-            )
-            runs["asyncio"].append(run_program("asyncio", options, summary, quiet=True))
+    for number in range(arguments.pairs):
+        again = ", again" if number else ""
+        print(f"\nsegue run app.py{again}", flush=True)
+        runs["segue"].append(run_program("segue", [*options, str(arguments.rounds)], build, quiet=number > 0))
+        print(f"\npython app.py, the same program on asyncio's own loop{again}", flush=True)
+        runs["asyncio"].append(run_program("asyncio", [*options, str(arguments.rounds)], build, quiet=True))
 
     print()
     print_times(runs)
-    failed = len(runs["segue"][0]["failed_tasks"])
+    print_report([*options, "1"], build)
+    first = runs["segue"][0]
+    print(f"\nuvicorn ran on {first['loop']}, every page came back byte for byte, and the")
     print(
-        f"\nThe program ran on {runs['segue'][0]['loop']}: every page came back byte for byte, and the {failed} tasks"
+        f"{len(first['failed_tasks'])} tasks that had to fail said why. Took {time.perf_counter() - started:.0f} s."
     )
-    print(f"that had to fail said why. The demo took {time.perf_counter() - started:.0f} s.")
     return 0
 
 

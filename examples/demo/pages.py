@@ -1,6 +1,6 @@
-"""The demo's web pages: SQLAlchemy's HTML documentation (239 pages, 39 MB), which ships inside its source package.
+"""The demo's web pages: SQLAlchemy's HTML documentation (239 pages, 39 MB), which ships in its source package.
 
-Fetched once with pip into a folder of the caller's choice. Nothing of the package is built, installed or run later.
+Fetched once with pip into a folder of the caller's choice. Nothing of the package is installed or imported.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ PACKAGE = "sqlalchemy==2.1.9"
 
 
 def fetch(folder: Path) -> Path:
-    """Makes sure that `folder` holds the pages; returns it. Raises RuntimeError with pip's words if pip fails."""
+    """Makes sure that `folder` holds the pages; returns it. RuntimeError with pip's words if pip fails."""
     if folder.is_dir():
         return folder
     folder.parent.mkdir(parents=True, exist_ok=True)

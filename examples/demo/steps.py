@@ -12,7 +12,7 @@ import re
 import socket
 import ssl
 from asyncio.subprocess import PIPE
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable, Coroutine
 
 import aiohttp
 import scraper
@@ -40,7 +40,8 @@ async def scrape(
     expected = {path: hashlib.sha256(body).hexdigest() for path, body in pages.items()}
     if found.digests != expected:
         raise ValueError("the scraped pages are not the files' bytes")
-    return f"{found.requests:,} pages, {found.bytes / 1e6:,.0f} MB, {len(found.titles)} titles, {found.links:,} links"
+    size = f"{found.requests:,} pages, {found.bytes / 1e6:,.0f} MB"
+    return f"{size}, {len(found.titles)} titles, {found.links:,} links"
 
 
 async def word_count(pages: dict[str, bytes]) -> str:
@@ -114,10 +115,10 @@ async def tls_upgrade(server_context: ssl.SSLContext, client_context: ssl.SSLCon
 
 def failing_tasks(
     base: str, tls_base: str
-) -> list[tuple[str, Callable[[], Awaitable[object]], type[BaseException]]]:
+) -> list[tuple[str, Callable[[], Coroutine[None, None, object]], type[BaseException]]]:
     """Things that go wrong on purpose: the task's name, what it does, and the error it must end with."""
 
-    def get(url: str, seconds: float = 10.0) -> Callable[[], Awaitable[object]]:
+    def get(url: str, seconds: float = 10.0) -> Callable[[], Coroutine[None, None, object]]:
         async def request() -> bytes:
             async with aiohttp.ClientSession() as session:
                 return await scraper.fetch(session, url, seconds)
