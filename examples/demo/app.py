@@ -3,8 +3,8 @@
     segue run app.py --pages FOLDER       on Segue
     python app.py --pages FOLDER          on asyncio's own loop
 
-uvicorn makes the loop (as it always does), the FastAPI app's lifespan starts the work, and the program ends by
-itself: with status 0 when every step did what it should and exactly the tasks failed that had to, else with 1.
+uvicorn makes the loop (as it always does), the FastAPI app's lifespan starts the work, and the program ends
+by itself: with status 0 when every step did what it should and exactly the tasks failed that had to.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
-"""`make demo`: runs app.py on Segue (`segue run`) and on asyncio's own loop; prints what happened and how long.
+"""`make demo`: runs app.py on Segue (`segue run`) and on asyncio's own loop; prints what happened.
 
-Called with the Python of a virtual environment that has Segue's wheel and requirements.txt. Ends with status 0
-when every run did everything it should, and those on Segue really ran on Segue's loop.
+Called with the Python of a virtual environment that has Segue's wheel and requirements.txt. Ends with
+status 0 when every run did everything it should, and those on Segue really ran on Segue's loop.
 """
 
 from __future__ import annotations
@@ -22,9 +22,9 @@ RUN_LIMIT = 60.0
 
 
 def run_program(on: str, options: list[str], folder: Path, quiet: bool, report: bool = False) -> dict:
-    """Runs app.py on "segue" or "asyncio"; returns its summary plus `wall` (seconds) and `errors` (its stderr).
+    """Runs app.py on "segue" or "asyncio"; returns its summary plus `wall` (seconds) and `errors` (stderr).
 
-    Exits the demo when the program fails. The summary's file and the report's are left in `folder`.
+    Exits the demo when the program fails. The summary's file is left in `folder`.
     """
     summary = folder / f"summary-{on}.json"
     summary.unlink(missing_ok=True)
@@ -64,15 +64,15 @@ def print_times(runs: dict[str, list[dict]]) -> None:
 
 
 def print_report(options: list[str], folder: Path) -> None:
-    """Runs the program once more with --report: Segue's own list of failed tasks, and the task tree in a file."""
+    """Runs the program once more with --report: Segue's list of failed tasks, and the task tree."""
     print("\nsegue run --report app.py: what Segue itself recorded of the tasks that failed", flush=True)
     errors = run_program("segue", options, folder, quiet=True, report=True)["errors"]
-    failures, _, tree = errors.partition("```mermaid")
+    failures, _, tree = errors.partition("Task tree\n")
     print("\n".join(f"  {text}" for text in failures.strip().splitlines()))
     if not tree:
         sys.exit("demo: segue run --report printed no task tree")
     file = folder / "tasks.md"
-    file.write_text(f"```mermaid{tree}")
+    file.write_text(tree)
     print(f"  The tree of tasks, as a Mermaid diagram: {file}")
 
 
@@ -109,10 +109,9 @@ def main() -> int:
     print_times(runs)
     print_report([*options, "1"], build)
     first = runs["segue"][0]
-    print(f"\nuvicorn ran on {first['loop']}, every page came back byte for byte, and the")
-    print(
-        f"{len(first['failed_tasks'])} tasks that had to fail said why. Took {time.perf_counter() - started:.0f} s."
-    )
+    print(f"\nuvicorn ran on {first['loop']}, every page came back byte for byte,")
+    print(f"and the {len(first['failed_tasks'])} tasks that had to fail said why.")
+    print(f"The demo took {time.perf_counter() - started:.0f} s.")
     return 0
 
 

@@ -1,4 +1,4 @@
-"""The demo's web pages: SQLAlchemy's HTML documentation (239 pages, 39 MB), which ships in its source package.
+"""The demo's web pages: SQLAlchemy's HTML documentation (239 pages, 39 MB), from its source package.
 
 Fetched once with pip into a folder of the caller's choice. Nothing of the package is installed or imported.
 """
