@@ -213,7 +213,8 @@ CASES = [
     script(
         "slow callback in debug mode",
         "import asyncio, logging, re, time\n"
-        "class H(logging.Handler):\n  def emit(self, r): print(r.levelname, re.sub('[0-9.]+ seconds', 'T', r.getMessage())[-20:])\n"
+        "class H(logging.Handler):\n"
+        "  def emit(self, r): print(r.levelname, re.sub('[0-9.]+ seconds', 'T', r.getMessage())[-20:])\n"
         "logging.getLogger('asyncio').addHandler(H())\n"
         "async def main():\n  time.sleep(0.2)\nasyncio.run(main())",
         env={"PYTHONASYNCIODEBUG": "1"},

@@ -1,4 +1,4 @@
-"""Programs that show what Python's start, run and end look like from inside: `segue run` changes none of it."""
+"""Programs that show what Python's start, run and end look like from inside, to be changed in nothing."""
 
 from __future__ import annotations
 
@@ -245,7 +245,8 @@ CASES = [
         "streams",
         """
             import sys
-            for f in (sys.stdin, sys.stdout, sys.stderr): print(f.name, f.encoding, f.errors, f.line_buffering, f.isatty(), f.write_through)
+            for f in (sys.stdin, sys.stdout, sys.stderr):
+                print(f.name, f.encoding, f.errors, f.line_buffering, f.isatty(), f.write_through)
             """,
     ),
     script("unbuffered", "import os, sys\nprint('first'); os.write(1, b'second\\n')", "-u app.py"),
@@ -269,7 +270,8 @@ CASES = [
     script("resource warning", "def f(): open(__file__)\nf()", "-W always app.py"),
     script(
         "logging",
-        "import logging; logging.basicConfig(format='%(filename)s %(lineno)s %(funcName)s'); logging.error('x', stack_info=True)",
+        "import logging; logging.basicConfig(format='%(filename)s %(lineno)s %(funcName)s')\n"
+        "logging.error('x', stack_info=True)",
     ),
     # The environment and what's found in it
     script("environment without PYTHONPATH entries of its own", ENVIRONMENT),

@@ -1,4 +1,4 @@
-"""The `segue` command itself: help, mistakes, `segue info`, and what `segue run` leaves in a program's process."""
+"""The `segue` command itself: help, mistakes, `segue info`, and what a program finds in its process."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ def segue(directory: Path, *argv: str, **more: object) -> Outcome:
     return run(segue_command(directory), case, directory)
 
 
-# --- Help and mistakes ----------------------------------------------------------------------------------------------
+# --- Help and mistakes ----------------------------------------------------------------------------
 
 
 def test_help(tmp_path: Path) -> None:
@@ -84,7 +84,7 @@ def test_python_m_segue_hands_its_options_on(tmp_path: Path) -> None:
     assert run([sys.executable], case, tmp_path).stdout == "1 True\n"
 
 
-# --- What a program finds in its process ----------------------------------------------------------------------------
+# --- What a program finds in its process ----------------------------------------------------------
 
 
 def test_traces_in_the_process_are_the_documented_ones(tmp_path: Path) -> None:
@@ -122,7 +122,7 @@ def test_descriptors_are_the_programs_own(tmp_path: Path) -> None:
     assert segue(tmp_path, "run", "-c", program).stdout == "['0', '1', '2']\n"
 
 
-# --- segue info -----------------------------------------------------------------------------------------------------
+# --- segue info -----------------------------------------------------------------------------------
 
 
 def test_info_for_people(tmp_path: Path) -> None:
@@ -170,8 +170,13 @@ def test_info_notes_debug_mode(tmp_path: Path) -> None:
 
 
 def test_info_reports_a_loop_that_cannot_be_opened(tmp_path: Path) -> None:
-    broken = "import segue\ndef new_event_loop(): raise OSError('no epoll here')\nsegue.new_event_loop = new_event_loop\n"
-    code = broken + "import sys\nfrom segue._cli import info\nsys.exit(info.main([]))"
+    code = (
+        "import segue, sys\n"
+        "def new_event_loop(): raise OSError('no epoll here')\n"
+        "segue.new_event_loop = new_event_loop\n"
+        "from segue._cli import info\n"
+        "sys.exit(info.main([]))"
+    )
     outcome = run([sys.executable], Case("", ["-c", code]), tmp_path)
     assert outcome.status == 1
     assert "error: Segue's loop can't be opened: OSError: no epoll here" in outcome.stdout

@@ -1,4 +1,4 @@
-"""Each program of the tables with `python` and with `segue run`: same output, same errors, same exit status."""
+"""Each program of the tables with `python` and with `segue run`: same output, errors and exit status."""
 
 from __future__ import annotations
 
@@ -13,17 +13,18 @@ import cases_asyncio
 import cases_multiprocessing
 import cases_python
 import pytest
+import segue._loop
 from case import PYTHON, Case, Outcome, run, segue_command
 
 CASES = [*cases_python.CASES, *cases_asyncio.CASES, *cases_multiprocessing.CASES]
 
 _ADDRESS = re.compile("0x[0-9a-f]+")
-_ASYNCIO = re.escape(os.path.dirname(asyncio.__file__))
-_FRAME_OF_THE_LOOP = re.compile(rf'^([ |]*)  File "{_ASYNCIO}/[^\n]*\n(?:\1    [^\n]*\n)*', re.MULTILINE)
+_LOOPS = "|".join(map(re.escape, (os.path.dirname(asyncio.__file__), segue._loop.__file__)))
+_FRAME_OF_THE_LOOP = re.compile(rf'^([ |]*)  File "(?:{_LOOPS})[^\n]*\n(?:\1    [^\n]*\n)*', re.MULTILINE)
 
 
 def comparable(outcome: Outcome) -> Outcome:
-    """Without object addresses, and without the stdlib loop's own frames: the program's lines are what counts."""
+    """Without object addresses, and without the loops' own frames: the program's lines are what counts."""
     return replace(
         outcome,
         stdout=_ADDRESS.sub("0x...", outcome.stdout),

@@ -1,4 +1,4 @@
-"""Under `segue run` the loop that runs is Segue's, however the program asks for one, and only in that program."""
+"""Under `segue run` the loop is Segue's, however the program asks for one, and only in that program."""
 
 from __future__ import annotations
 
@@ -8,56 +8,85 @@ from textwrap import dedent
 import pytest
 from case import PYTHON, Case, Outcome, run, segue_command
 
-# Every program says which loop it runs on: Segue's is a subclass of the stdlib's, so the class itself is looked at.
+# Imported by every program here: which loop runs (Segue's is a subclass of the stdlib's), ways to run one.
 WHICH = """
 import asyncio
 
 def which():
-    loop = type(asyncio.get_running_loop())
-    return next((c.__module__.partition(".")[0] for c in loop.__mro__ if c.__module__.startswith("segue")), loop.__name__)
+    classes = type(asyncio.get_running_loop()).__mro__
+    return "segue" if any(c.__module__.split(".")[0] == "segue" for c in classes) else classes[0].__name__
 
 async def say():
     print(which(), flush=True)
+
+def run_on(loop):
+    loop.run_until_complete(say())
+    loop.close()
+
+def run_with(loop_factory):
+    with asyncio.Runner(loop_factory=loop_factory) as runner:
+        runner.run(say())
 """
 
 WAYS = {
     "asyncio.run": "asyncio.run(say())",
-    "asyncio.Runner": "with asyncio.Runner() as runner: runner.run(say())",
-    "new_event_loop": "loop = asyncio.new_event_loop(); loop.run_until_complete(say()); loop.close()",
-    "policy": "loop = asyncio.get_event_loop_policy().new_event_loop(); loop.run_until_complete(say()); loop.close()",
-    "default policy set again": "asyncio.set_event_loop_policy(asyncio.DefaultEventLoopPolicy()); asyncio.run(say())",
-    "subclass of the default policy": (
-        "class Policy(asyncio.DefaultEventLoopPolicy): pass\nasyncio.set_event_loop_policy(Policy()); asyncio.run(say())"
-    ),
-    "get_event_loop": "loop = asyncio.get_event_loop(); loop.run_until_complete(say()); loop.close()",
-    "SelectorEventLoop": "loop = asyncio.SelectorEventLoop(); loop.run_until_complete(say()); loop.close()",
-    "SelectorEventLoop as a factory": (
-        "with asyncio.Runner(loop_factory=asyncio.SelectorEventLoop) as runner: runner.run(say())"
-    ),
-    "SelectorEventLoop from its module": (
-        "from asyncio.unix_events import SelectorEventLoop as L\n"
-        "with asyncio.Runner(loop_factory=L) as runner: runner.run(say())"
-    ),
-    "subclass of SelectorEventLoop": (
-        "class Loop(asyncio.SelectorEventLoop): pass\n"
-        "with asyncio.Runner(loop_factory=Loop) as runner: runner.run(say())\n"
-    ),
-    "EventLoop (3.13)": (
-        "Loop = getattr(asyncio, 'EventLoop', asyncio.SelectorEventLoop)\n"
-        "with asyncio.Runner(loop_factory=Loop) as runner: runner.run(say())"
-    ),
-    "segue imported first": "import segue\nsegue.run(say())",
-    "in a thread": "import threading\nt = threading.Thread(target=asyncio.run, args=[say()]); t.start(); t.join()",
+    "asyncio.Runner": "run_with(None)",
+    "new_event_loop": "run_on(asyncio.new_event_loop())",
+    "get_event_loop": "run_on(asyncio.get_event_loop())",
+    "policy": "run_on(asyncio.get_event_loop_policy().new_event_loop())",
+    "default policy set again": """
+        asyncio.set_event_loop_policy(asyncio.DefaultEventLoopPolicy())
+        asyncio.run(say())
+    """,
+    "subclass of the default policy": """
+        class Policy(asyncio.DefaultEventLoopPolicy): pass
+        asyncio.set_event_loop_policy(Policy())
+        asyncio.run(say())
+    """,
+    "SelectorEventLoop": "run_on(asyncio.SelectorEventLoop())",
+    "SelectorEventLoop with a selector": """
+        import selectors
+        run_on(asyncio.SelectorEventLoop(selectors.SelectSelector()))
+    """,
+    "SelectorEventLoop as a factory": "run_with(asyncio.SelectorEventLoop)",
+    "SelectorEventLoop from its module": """
+        from asyncio.unix_events import SelectorEventLoop
+        run_with(SelectorEventLoop)
+    """,
+    "subclass of SelectorEventLoop": """
+        class Loop(asyncio.SelectorEventLoop): pass
+        run_with(Loop)
+    """,
+    "EventLoop (3.13)": "run_with(getattr(asyncio, 'EventLoop', asyncio.SelectorEventLoop))",
+    "segue.run": """
+        import segue
+        segue.run(say())
+    """,
+    "in a thread": """
+        import threading
+        thread = threading.Thread(target=asyncio.run, args=[say()])
+        thread.start()
+        thread.join()
+    """,
 }
 UVLOOP_WAYS = {
     "uvloop.run": "uvloop.run(say())",
-    "uvloop.new_event_loop": "with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner: runner.run(say())",
-    "uvloop.Loop": "loop = uvloop.Loop(); loop.run_until_complete(say()); loop.close()",
-    "uvloop.install": "uvloop.install(); asyncio.run(say())",
-    "uvloop.EventLoopPolicy": "asyncio.set_event_loop_policy(uvloop.EventLoopPolicy()); asyncio.run(say())",
-    "isinstance of uvloop.Loop": (
-        "async def check():\n  assert isinstance(asyncio.get_running_loop(), uvloop.Loop); await say()\nuvloop.run(check())"
-    ),
+    "uvloop.new_event_loop": "run_with(uvloop.new_event_loop)",
+    "uvloop.Loop": "run_on(uvloop.Loop())",
+    "uvloop.install": """
+        uvloop.install()
+        asyncio.run(say())
+    """,
+    "uvloop.EventLoopPolicy": """
+        asyncio.set_event_loop_policy(uvloop.EventLoopPolicy())
+        asyncio.run(say())
+    """,
+    "isinstance of uvloop.Loop": """
+        async def check():
+            assert isinstance(asyncio.get_running_loop(), uvloop.Loop)
+            await say()
+        uvloop.run(check())
+    """,
 }
 SERVER = """
 import sys
@@ -87,7 +116,9 @@ def segue_run(directory: Path, *argv: str, files: dict[str, str] | None = None) 
 
 @pytest.mark.parametrize("way", WAYS.values(), ids=WAYS.keys())
 def test_asyncio_program(way: str, tmp_path: Path) -> None:
-    outcome = segue_run(tmp_path, "-W", "ignore", "app.py", files={"app.py": f"from which import *\n{way}\n"})
+    outcome = segue_run(
+        tmp_path, "-W", "ignore", "app.py", files={"app.py": "from which import *\n" + dedent(way)}
+    )
     assert (outcome.status, outcome.stdout, outcome.stderr) == (0, "segue\n", "")
 
 
@@ -101,7 +132,11 @@ def test_segue_imported_before_asyncio(tmp_path: Path) -> None:
 @pytest.mark.parametrize("way", UVLOOP_WAYS.values(), ids=UVLOOP_WAYS.keys())
 def test_uvloop_program(way: str, tmp_path: Path) -> None:
     outcome = segue_run(
-        tmp_path, "-W", "ignore", "app.py", files={"app.py": f"from which import *\nimport uvloop\n{way}\n"}
+        tmp_path,
+        "-W",
+        "ignore",
+        "app.py",
+        files={"app.py": "from which import *\nimport uvloop\n" + dedent(way)},
     )
     assert (outcome.status, outcome.stdout, outcome.stderr) == (0, "segue\n", "")
 
@@ -204,7 +239,7 @@ def test_importing_segue_changes_nothing(tmp_path: Path) -> None:
     assert run(PYTHON, case, tmp_path).stdout == "_UnixSelectorEventLoop\n"
 
 
-# --- package.module:function ----------------------------------------------------------------------------------------
+# --- package.module:function ----------------------------------------------------------------------
 
 SERVICE = """
     import sys

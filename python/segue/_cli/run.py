@@ -7,7 +7,6 @@ which take a value. What happens in the program's process is `inject/_segue_prog
 from __future__ import annotations
 
 import os
-import re
 import sys
 
 TYPE_CHECKING = False
@@ -42,7 +41,13 @@ _WITH_VALUE = "cmWX"
 # With these Python doesn't read PYTHONPATH or doesn't import sitecustomize: `inject/_segue_run_here.py`
 # instead.
 _WITHOUT_STARTUP_HOOK = "EIS"
-_ASYNC_FUNCTION = re.compile(r"[^\W\d]\w*(\.[^\W\d]\w*)*:[^\W\d]\w*(\.[^\W\d]\w*)*")
+
+
+def _names_a_function(argument: str) -> bool:
+    """`package.module:function`, and no file of that name."""
+    module, colon, function = argument.partition(":")
+    are_names = colon and all(name.isidentifier() for name in f"{module}.{function}".split("."))
+    return bool(are_names) and not os.path.exists(argument)
 
 
 class CommandLine:
@@ -83,8 +88,7 @@ class CommandLine:
             return taken
         if first.startswith("-") and first != "-":
             return self._take_short_options(first, following)
-        is_function = _ASYNC_FUNCTION.fullmatch(first) and not os.path.exists(first)
-        self.kind, self.target = "function" if is_function else "path", first
+        self.kind, self.target = "function" if _names_a_function(first) else "path", first
         return 1
 
     def _take_short_options(self, first: str, following: list[str]) -> int:
