@@ -1,6 +1,7 @@
 """The contenders: a name, how to make its event loop, and the package that has to be installed for it.
 
-`segue+events` is Segue with its event record switched on, by the environment variable given with `--events-env`;
+`uvloop-0.22` is the release that the targets were set against (0.23 reads and writes far more cheaply); it lives in a
+folder of its own, so that both can be measured in one run. `segue+events` is Segue with its event record switched on, by the environment variable given with `--events-env`;
 without that option it isn't a contender.
 """
 
@@ -31,6 +32,7 @@ class Contender:
     package: str | None  # what has to be installed for it; None for the standard library
     factory: Callable[[], Factory]
     network_only: bool = False
+    pinned: str | None = None  # a requirement that run.py installs into a folder only this contender sees
 
 
 CONTENDERS = {
@@ -38,6 +40,7 @@ CONTENDERS = {
     for c in (
         Contender("asyncio", None, lambda: asyncio.SelectorEventLoop),
         Contender("uvloop", "uvloop", _named("uvloop")),
+        Contender("uvloop-0.22", "uvloop", _named("uvloop"), pinned="uvloop==0.22.1"),
         Contender("rloop", "rloop", _named("rloop")),
         Contender("blazio", "blazio", _named("blazio")),
         Contender("aiofastnet", "aiofastnet", _aiofastnet, network_only=True),

@@ -195,15 +195,20 @@ def _result(status: int, output: str, errors: str) -> dict[str, float]:
 # ---- what the load needs: compiled and made once, outside the checkout ---------------------------------------------
 
 
+def cache_folder() -> Path:
+    folder = Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache")) / "segue" / "benches"
+    folder.mkdir(parents=True, exist_ok=True)
+    return folder
+
+
 def load_generator() -> Path:
     """load.c, compiled into the user's cache; the name carries the source's hash, so that it is never stale."""
     source = HERE / "load.c"
     digest = hashlib.sha256(source.read_bytes()).hexdigest()[:16]
-    cache = Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache")) / "segue" / "benches"
+    cache = cache_folder()
     binary = cache / f"load-{digest}"
     if binary.exists():
         return binary
-    cache.mkdir(parents=True, exist_ok=True)
     fresh = cache / f"load-{digest}.{os.getpid()}"
     compiler = ["gcc", "-O2", "-o", str(fresh), str(source)]
     with_tls = subprocess.run([*compiler, "-lssl", "-lcrypto"], capture_output=True, text=True)

@@ -52,6 +52,8 @@ def row_text(row: Row, figures: dict[str, Figures]) -> str:
     for target in row.targets:
         verdict = summary.judge(row, target, figures)
         out.append(f"    target {verdict.text}  {verdict.word}")
+        if (old := summary.judge_against_old(row, target, figures)) is not None:
+            out.append(f"      (set on {old.text}  {old.word})")
     return "\n".join(out)
 
 
@@ -65,7 +67,11 @@ def totals_text(rows: list[Row], results: Results) -> str:
     failed = [(row, v) for row, v in judged if v.passed is False]
     silent = [(row, v) for row, v in judged if v.passed is None]
     out = [f"\n{passed} targets met, {len(failed)} missed, {len(silent)} without a figure"]
-    out += [f"    missed   {row.name:<18}{v.text}{'  (within noise)' if v.noisy else ''}" for row, v in failed]
+    for row, verdict in failed:
+        noise = "  (within noise)" if verdict.noisy else ""
+        old = summary.judge_against_old(row, verdict.target, results[row.name])
+        note = f"; {old.text} {old.word}" if old is not None else ""
+        out.append(f"    missed   {row.name:<18}{verdict.text}{noise}{note}")
     out += [f"    no figure {row.name:<17}{v.text}" for row, v in silent]
     return "\n".join(out)
 
@@ -91,7 +97,11 @@ def markdown(machine: dict[str, Any], rows: list[Row], results: Results) -> str:
             found = results[row.name].get(name)
             values = found.values(row.metric) if found else []
             cells.append(number(statistics.median(values)) if values else "—")
-        judged = [summary.judge(row, target, results[row.name]) for target in row.targets]
+        judged = []
+        for target in row.targets:
+            judged.append(summary.judge(row, target, results[row.name]))
+            if (old := summary.judge_against_old(row, target, results[row.name])) is not None:
+                judged.append(old)
         asked = "<br>".join(f"{v.text} **{v.word}**" for v in judged)
         out.append(f"| {row.name} | {row.title}, {row.unit} | {' | '.join(cells)} | {asked} |")
     missing = [

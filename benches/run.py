@@ -18,7 +18,7 @@ from typing import Any
 
 import contenders
 import report
-from measure import Bench, MeasurementError, load_average, missing_tools, timestamp
+from measure import Bench, MeasurementError, cache_folder, load_average, missing_tools, timestamp
 from rows import COUNTED, ROWS, Method, Row, Run
 from summary import Figures
 
@@ -54,17 +54,38 @@ def chosen_rows(patterns: str) -> list[Row]:
     return rows
 
 
-def chosen_contenders(names: str, versions: dict[str, str], events_env: str | None) -> list[str]:
-    """Those asked for that this interpreter has; says which ones it hasn't, and why."""
+def asked_for(names: str, events_env: str | None) -> list[str]:
     asked = list(contenders.CONTENDERS) if names == "*" else names.split(",")
     if unknown := set(asked) - set(contenders.CONTENDERS):
         raise SystemExit(f"run.py: no contender is called {', '.join(sorted(unknown))}")
-    if events_env is None:
-        asked = [name for name in asked if name != "segue+events"]
-    for name in asked:
+    return [name for name in asked if name != "segue+events" or events_env is not None]
+
+
+def available(names: list[str], versions: dict[str, str]) -> list[str]:
+    """Those that this interpreter has; says which ones it hasn't, and why."""
+    for name in names:
         if ":" in versions[name]:
             print(f"  {name}: left out, {versions[name]} (pip install -r benches/requirements.txt)")
-    return [name for name in asked if ":" not in versions[name]]
+    return [name for name in names if ":" not in versions[name]]
+
+
+def install_pinned(python: str, machine: dict[str, Any], names: list[str]) -> dict[str, dict[str, str]]:
+    """The environment under which each pinned contender finds its own release, installed once into the cache."""
+    environments = {}
+    for name in names:
+        requirement = contenders.CONTENDERS[name].pinned
+        if requirement is None:
+            continue
+        version = ".".join(machine["python"].split(".")[:2])
+        folder = cache_folder() / f"{requirement.replace('==', '-')}-cpython-{version}"
+        machine["contenders"][name] = requirement.split("==")[1]
+        if not folder.exists():
+            command = [python, "-m", "pip", "install", "--quiet", "--target", str(folder), requirement]
+            done = subprocess.run(command, capture_output=True, text=True)
+            if done.returncode != 0:
+                machine["contenders"][name] = f"missing: pip could not install {requirement}"
+        environments[name] = {"PYTHONPATH": str(folder)}
+    return environments
 
 
 def run_rounds(bench: Bench, run: Run, names: list[str], rounds: int) -> dict[str, Figures]:
@@ -114,7 +135,8 @@ def describe_machine(python: str) -> dict[str, Any]:
 def measure_python(python: str, chosen: argparse.Namespace, rows: list[Row]) -> tuple[dict[str, Any], report.Results]:
     machine = describe_machine(python) | {"pairs": chosen.pairs, "repeats": chosen.repeats, "heap": chosen.heap}
     print(f"\nCPython {machine['python']}, {machine['cpu']}, {machine['cpus']} CPUs, load {machine['load_before']:.1f}")
-    names = chosen_contenders(chosen.contenders, machine["contenders"], chosen.events_env)
+    environments = install_pinned(python, machine, asked_for(chosen.contenders, chosen.events_env))
+    names = available(asked_for(chosen.contenders, chosen.events_env), machine["contenders"])
     print("  " + ", ".join(f"{name} {machine['contenders'][name]}" for name in names))
     print(f"  GC: collect and freeze after start-up, default thresholds; heap: {chosen.heap}", flush=True)
     absent = missing_tools({row.run.method for row in rows})
@@ -122,6 +144,7 @@ def measure_python(python: str, chosen: argparse.Namespace, rows: list[Row]) -> 
     measured: dict[Run, dict[str, Figures]] = {}
     with tempfile.TemporaryDirectory(prefix="segue-bench-") as scratch:
         bench = Bench(python, Path(scratch), chosen.heap, seconds=chosen.seconds, keep=chosen.keep)
+        bench.environment = environments
         if chosen.events_env:
             bench.environment["segue+events"] = dict([chosen.events_env.split("=", 1)])
         for row in rows:

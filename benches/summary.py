@@ -4,6 +4,7 @@ A contender's ratio on a row is the median of its figure over the peer's *of the
 of each other, so a machine that gets slower in between doesn't count. The interval resamples rounds.
 """
 
+import dataclasses
 import random
 import statistics
 from dataclasses import dataclass, field
@@ -77,6 +78,16 @@ def best_peer(row: Row, figures: dict[str, Figures]) -> str | None:
         return None
     choose = min if row.better == "less" else max
     return choose(medians, key=medians.__getitem__)
+
+
+OLD_UVLOOP = "uvloop-0.22"
+
+
+def judge_against_old(row: Row, target: Target, figures: dict[str, Figures]) -> Verdict | None:
+    """The same target against the uvloop release it was set on; None where that makes no difference."""
+    if target.peer != "uvloop" or OLD_UVLOOP not in figures or figures[OLD_UVLOOP].error is not None:
+        return None
+    return judge(row, dataclasses.replace(target, peer=OLD_UVLOOP), figures)
 
 
 def judge(row: Row, target: Target, figures: dict[str, Figures], own_name: str = "segue") -> Verdict:

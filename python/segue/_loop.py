@@ -11,7 +11,8 @@ import asyncio
 import signal
 import sys
 import threading
-from asyncio import events, format_helpers
+from asyncio import base_events, events, format_helpers
+from asyncio.exceptions import SendfileNotAvailableError
 from asyncio.log import logger
 from typing import Any
 
@@ -92,6 +93,27 @@ class EventLoop(_core.LoopCore, asyncio.SelectorEventLoop):
         if transport is not None and not transport.is_closing():
             raise RuntimeError(f"File descriptor {fd!r} is used by transport {transport!r}")
 
+    def _make_socket_transport(
+        self, sock: Any, protocol: Any, waiter: Any = None, *, extra: Any = None, server: Any = None, **_: Any
+    ) -> _core.Transport:
+        base_events._set_nodelay(sock)
+        return _core.Transport(self, sock, protocol, waiter, extra, server)
+
+    async def _sendfile_native(self, transp: Any, file: Any, offset: int, count: int | None) -> int:
+        if not isinstance(transp, _core.Transport):
+            raise SendfileNotAvailableError(f"native sendfile is not possible over {transp!r}")
+        resume_reading = transp.is_reading()
+        transp.pause_reading()
+        await transp._make_empty_waiter()
+        transp._lend_descriptor()
+        try:
+            return await self.sock_sendfile(transp._sock, file, offset, count, fallback=False)
+        finally:
+            transp._reset_empty_waiter()
+            transp._take_back_descriptor()
+            if resume_reading:
+                transp.resume_reading()
+
     def _callback_failed(self, handle: asyncio.Handle, exc: BaseException) -> None:
         """A callback raised `exc`: called by the core, reports as `asyncio.Handle` does."""
         callback, args = getattr(handle, "_callback", handle), getattr(handle, "_args", ())
@@ -107,9 +129,7 @@ class EventLoop(_core.LoopCore, asyncio.SelectorEventLoop):
 
     def _callback_was_slow(self, handle: asyncio.Handle, seconds: float) -> None:
         """Debug mode: a callback took longer than `slow_callback_duration`; called by the core."""
-        from asyncio.base_events import _format_handle
-
-        what = _format_handle(handle) if isinstance(handle, asyncio.Handle) else repr(handle)
+        what = base_events._format_handle(handle) if isinstance(handle, asyncio.Handle) else repr(handle)
         logger.warning("Executing %s took %.3f seconds", what, seconds)
 
 

@@ -7,6 +7,7 @@
 //! | [`io`] | which object or handle a ready descriptor belongs to |
 //! | [`job`] | what the ready queue holds |
 //! | [`raw`] | the hand-built types: Future, Task, Handle |
+//! | [`transport`] | the stream transport |
 //! | [`scope`] | cancel scopes on tasks |
 //! | [`recorder`] | the event record |
 //! | [`read_buffer`], [`fork`], [`watchdog`] | what their names say |
@@ -20,6 +21,7 @@ mod raw;
 mod read_buffer;
 mod recorder;
 mod scope;
+mod transport;
 mod watchdog;
 
 use pyo3::prelude::*;
@@ -32,9 +34,13 @@ fn _core(m: &Bound<'_, PyModule>) -> PyResult<()> {
     raw::globals::init(loop_type)?;
     loop_methods::add_to(loop_type)?;
     let g = raw::globals::globals();
-    for (name, class) in
-        [("Future", g.future_type), ("Task", g.task_type), ("Handle", g.handle_type), ("TimerHandle", g.timer_type)]
-    {
+    for (name, class) in [
+        ("Future", g.future_type),
+        ("Task", g.task_type),
+        ("Handle", g.handle_type),
+        ("TimerHandle", g.timer_type),
+        ("Transport", transport::state::class()),
+    ] {
         // SAFETY: types that live as long as the process.
         m.add(name, unsafe { Bound::from_borrowed_ptr(m.py(), class.cast()) })?;
     }

@@ -103,7 +103,7 @@ def _record(task: asyncio.Task[Any], parent_id: int | None, site: str) -> None:
         record["name"] = task.get_name()
         record["ended"] = next(_next_end)
         # `_exception`, not `exception()`: that would silence "exception was never retrieved".
-        exception: BaseException | None = None if task.cancelled() else task._exception  # type: ignore
+        exception: BaseException | None = None if task.cancelled() else task._exception
         if task.cancelled():
             record["outcome"] = "cancelled"
         elif exception is None:

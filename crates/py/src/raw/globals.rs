@@ -38,7 +38,7 @@ names! {
     datagram_received = "datagram_received", error_received = "error_received", fileno = "fileno",
     attach = "_attach", detach = "_detach", set_result = "set_result", set_exception = "set_exception",
     protocol = "protocol", transport = "transport", qualname = "__qualname__", name = "__name__",
-    cr_code = "cr_code", gi_code = "gi_code", shutdown = "shutdown",
+    cr_code = "cr_code", gi_code = "gi_code", shutdown = "shutdown", call_connection_lost = "_call_connection_lost", start_reading = "_start_reading",
 }
 
 /// See the module.
@@ -59,6 +59,10 @@ pub struct Globals {
     pub task_print_stack: *mut PyObject,
     pub iscoroutine: *mut PyObject,
     pub extract_stack: *mut PyObject,
+    pub buffered_protocol: *mut PyObject,
+    pub transport_socket: *mut PyObject,
+    pub set_result_unless_cancelled: *mut PyObject,
+    pub logger: *mut PyObject,
     pub copy_context: *mut PyObject,
     pub c_future: *mut PyTypeObject,
     pub c_task: *mut PyTypeObject,
@@ -130,6 +134,10 @@ pub fn init(loop_type: *mut PyTypeObject) -> R<()> {
         task_get_stack: attr(&base_tasks, "_task_get_stack")?.into_ptr(),
         task_print_stack: attr(&base_tasks, "_task_print_stack")?.into_ptr(),
         iscoroutine: attr(&coroutines, "iscoroutine")?.into_ptr(),
+        buffered_protocol: attr(&import("asyncio.protocols")?, "BufferedProtocol")?.into_ptr(),
+        transport_socket: attr(&import("asyncio.trsock")?, "TransportSocket")?.into_ptr(),
+        set_result_unless_cancelled: attr(&import("asyncio.futures")?, "_set_result_unless_cancelled")?.into_ptr(),
+        logger: attr(&import("asyncio.log")?, "logger")?.into_ptr(),
         extract_stack: attr(&format_helpers, "extract_stack")?.into_ptr(),
         copy_context: attr(&import("contextvars")?, "copy_context")?.into_ptr(),
         c_future: attr(&c, "Future")?.into_ptr().cast(),
@@ -152,6 +160,7 @@ pub fn init(loop_type: *mut PyTypeObject) -> R<()> {
     g.future_type = super::future::make_type(g)?;
     g.task_type = super::task::make_type(g)?;
     (g.handle_type, g.timer_type) = super::handle::make_types(g)?;
+    crate::transport::methods::make_type(g)?;
     Ok(())
 }
 

@@ -39,7 +39,8 @@ struct MemberDescr {
     member: *const ffi::PyMemberDef,
 }
 
-fn slot_offset(class: *mut PyTypeObject, name: *mut PyObject) -> R<usize> {
+/// Where a class keeps one of its `__slots__`.
+pub fn slot_offset(class: *mut PyTypeObject, name: *mut PyObject) -> R<usize> {
     let descr = getattr(class.cast(), name)?;
     // SAFETY: the type is checked before the cast; its layout has been the same since Python 2.2.
     unsafe {

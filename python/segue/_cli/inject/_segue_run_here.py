@@ -10,7 +10,7 @@ from __future__ import annotations
 import os
 import sys
 
-import _segue_program
+import _segue_program  # type: ignore[import-not-found]  # beside this file, which is on sys.path
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

@@ -19,7 +19,7 @@ if _settings is not None:
         os.environ.pop("PYTHONPATH", None)
     else:
         os.environ["PYTHONPATH"] = _pythonpath
-    import _segue_program
+    import _segue_program  # type: ignore[import-not-found]  # beside this file, which is on sys.path
 
     _segue_program.activate(report="report" in _settings.split(","))
 
@@ -29,4 +29,4 @@ sys.path_importer_cache.pop(_here, None)
 sys.modules.pop("sitecustomize", None)
 
 # Where there is none this raises ImportError(name="sitecustomize"), which `site` takes for what it is: none.
-import sitecustomize  # noqa: E402, F401
+import sitecustomize  # type: ignore[import-not-found]  # noqa: E402, F401

@@ -1,0 +1,167 @@
+//! Readiness to protocol calls.
+
+use net::socket::{self, Received};
+use net::Readiness;
+use pyo3::ffi::{self, PyObject};
+
+use super::closing::{close, failed_in_protocol, fatal_error};
+use super::state::{in_context, st, Kind, State};
+use super::writing::flush;
+use crate::event_loop::LoopCore;
+use crate::job::Job;
+use crate::raw::globals::globals;
+use crate::raw::obj::{call_method, is_true, os_error_object};
+use crate::raw::{Obj, Raised, R};
+
+/// How often one event reads before others get their turn.
+const READS_PER_TURN: usize = 4;
+
+/// The reactor's event. Called by the loop.
+pub fn on_ready(o: *mut PyObject, ready: Readiness) -> R<()> {
+    let s = st(o);
+    // SAFETY: alive; the reference keeps it so while protocols run.
+    let _alive = unsafe { Obj::borrowed(o) };
+    in_context(s, || {
+        if ready.writable && !s.outbox.borrow().is_empty() {
+            flush(o)?;
+        }
+        if ready.readable {
+            on_readable(o, s, ready.read_closed)?;
+        }
+        Ok(())
+    })
+}
+
+fn on_readable(o: *mut PyObject, s: &State, until_eof: bool) -> R<()> {
+    for _ in 0..READS_PER_TURN {
+        if s.closing.get() || s.at_eof.get() {
+            return Ok(());
+        }
+        if s.paused.get() || !s.registered.get() {
+            s.read_pending.set(true);
+            return Ok(());
+        }
+        let Some(core) = s.core() else { return Ok(()) };
+        let more = if s.buffered.get() { read_buffered(o, s)? } else { read_bytes(o, s, core)? };
+        match more {
+            More::No => return Ok(()),
+            More::OnlyEof if !until_eof => return Ok(()),
+            More::OnlyEof | More::Perhaps => {}
+        }
+    }
+    read_soon(o, s);
+    Ok(())
+}
+
+/// What may still be there after a read.
+enum More {
+    No,
+    /// The kernel had less than we asked for: only the end of the stream can follow.
+    OnlyEof,
+    Perhaps,
+}
+
+/// Puts a read on the ready queue: for a reader that resumes, or after its share of a turn.
+pub fn read_soon(o: *mut PyObject, s: &State) {
+    let _ = o;
+    s.read_pending.set(false);
+    if let (Some(core), true) = (s.core(), s.registered.get()) {
+        let ready = Readiness { readable: true, read_closed: true, ..Default::default() };
+        core.push(Job::Io { token: s.token.get(), ready });
+    }
+}
+
+fn read_bytes(o: *mut PyObject, s: &State, core: &LoopCore) -> R<More> {
+    let fd = s.fd.get();
+    // SAFETY: the kernel has initialised the first `n` bytes, which are copied before the buffer is lent again.
+    let (received, data) = core.read_buffer.with(|buffer| match socket::read(fd, buffer) {
+        Received::Bytes(n) => {
+            let full = n == buffer.len();
+            let data = unsafe { Obj::owned(ffi::PyBytes_FromStringAndSize(buffer.as_ptr().cast(), n as isize)) };
+            (Ok(full), data.ok())
+        }
+        other => (Err(other), None),
+    });
+    match received {
+        Ok(full) => {
+            let data = data.ok_or(Raised)?;
+            let protocol = s.protocol.obj_or_none();
+            let result = call_method(globals().names.data_received, &[protocol.as_ptr(), data.as_ptr()]);
+            if result.is_err() {
+                failed_in_protocol(o, "Fatal error: protocol.data_received() call failed.")?;
+                return Ok(More::No);
+            }
+            Ok(if full { More::Perhaps } else { More::OnlyEof })
+        }
+        Err(other) => nothing_read(o, s, other),
+    }
+}
+
+fn nothing_read(o: *mut PyObject, s: &State, received: Received) -> R<More> {
+    match received {
+        Received::Eof => on_eof(o, s)?,
+        Received::Failed(e) => {
+            let text = format!("Fatal read error on {} transport", s.kind.get().name());
+            fatal_error(o, os_error_object(&e)?, &text)?;
+        }
+        Received::WouldBlock | Received::Bytes(_) => {}
+    }
+    Ok(More::No)
+}
+
+/// Reads straight into the protocol's own buffer.
+fn read_buffered(o: *mut PyObject, s: &State) -> R<More> {
+    let n = &globals().names;
+    let protocol = s.protocol.obj_or_none();
+    let hint = Obj::int(-1)?;
+    let buffer = match call_method(n.get_buffer, &[protocol.as_ptr(), hint.as_ptr()]) {
+        Ok(buffer) => buffer,
+        Err(Raised) => {
+            failed_in_protocol(o, "Fatal error: protocol.get_buffer() call failed.")?;
+            return Ok(More::No);
+        }
+    };
+    // SAFETY: an all-zero Py_buffer is what GetBuffer fills; it is released below on every path.
+    let mut view: ffi::Py_buffer = unsafe { std::mem::zeroed() };
+    // SAFETY: alive.
+    if unsafe { ffi::PyObject_GetBuffer(buffer.as_ptr(), &mut view, ffi::PyBUF_WRITABLE) } != 0 {
+        failed_in_protocol(o, "Fatal error: protocol.get_buffer() call failed.")?;
+        return Ok(More::No);
+    }
+    let size = view.len as usize;
+    let received = if size == 0 {
+        None
+    } else {
+        // SAFETY: a writable buffer of `size` bytes that cannot be resized while it is exported.
+        let into = unsafe { std::slice::from_raw_parts_mut(view.buf.cast(), size) };
+        Some(socket::read(s.fd.get(), into))
+    };
+    // SAFETY: filled by GetBuffer.
+    unsafe { ffi::PyBuffer_Release(&mut view) };
+    match received {
+        None => {
+            let _ = crate::raw::obj::runtime_error("get_buffer() returned an empty buffer");
+            failed_in_protocol(o, "Fatal error: protocol.get_buffer() call failed.")?;
+            Ok(More::No)
+        }
+        Some(Received::Bytes(count)) => {
+            let number = Obj::int(count as i64)?;
+            if call_method(n.buffer_updated, &[protocol.as_ptr(), number.as_ptr()]).is_err() {
+                failed_in_protocol(o, "Fatal error: protocol.buffer_updated() call failed.")?;
+                return Ok(More::No);
+            }
+            Ok(if count == size { More::Perhaps } else { More::OnlyEof })
+        }
+        Some(other) => nothing_read(o, s, other),
+    }
+}
+
+fn on_eof(o: *mut PyObject, s: &State) -> R<()> {
+    s.at_eof.set(true);
+    let protocol = s.protocol.obj_or_none();
+    match call_method(globals().names.eof_received, &[protocol.as_ptr()]).and_then(|keep| is_true(keep.as_ptr())) {
+        Err(Raised) => failed_in_protocol(o, "Fatal error: protocol.eof_received() call failed."),
+        Ok(true) if s.kind.get() == Kind::Socket => Ok(()),
+        Ok(_) => close(o),
+    }
+}
