@@ -1,8 +1,9 @@
 """The contenders: a name, how to make its event loop, and the package that has to be installed for it.
 
-`uvloop-0.22` is the release that the targets were set against (0.23 reads and writes far more cheaply); it lives in a
-folder of its own, so that both can be measured in one run. `segue+events` is Segue with its event record switched on, by the environment variable given with `--events-env`;
-without that option it isn't a contender.
+`uvloop-0.22` is the release that the targets were set against (0.23 reads and writes far more cheaply); it
+lives in a folder of its own, so that both can be measured in one run. `segue+events` is Segue with its
+event record switched on, by the environment variable given with `--events-env`; without that option it
+isn't a contender.
 """
 
 import asyncio
@@ -19,7 +20,7 @@ def _named(module: str) -> Callable[[], Factory]:
 
 
 def _aiofastnet() -> Factory:
-    """aiofastnet is not a loop: it replaces a loop's network methods. uvloop is the faster of its two bases."""
+    """aiofastnet is not a loop: it replaces a loop's network methods. uvloop is its faster base."""
     import aiofastnet
     import uvloop
 
@@ -57,7 +58,7 @@ def version(contender: Contender) -> str:
     try:
         found = importlib.metadata.version(contender.package)
     except importlib.metadata.PackageNotFoundError:
-        found = "unversioned"
+        found = "development build"
     try:
         contender.factory()
     except ModuleNotFoundError as error:

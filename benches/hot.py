@@ -1,8 +1,8 @@
 """`python benches/hot.py ROW [CONTENDER …]`: where a counted row's instructions go, by function.
 
-Two callgrind runs, of N and 2N operations; what is printed is the difference divided by N, so that start-up isn't in
-it: instructions per operation in each function itself (or with `--inclusive` with all that it calls). A companion to
-run.py for whoever wants a row to get better; nothing else calls it.
+Two callgrind runs, of N and 2N operations; what is printed is the difference divided by N, so that start-up
+isn't in it: instructions per operation in each function itself (or with `--inclusive` with all that it
+calls). A companion to run.py for whoever wants a row to get better; nothing else calls it.
 """
 
 import argparse
@@ -38,7 +38,9 @@ def main() -> None:
     parser.add_argument("--top", type=int, default=25)
     parser.add_argument("--python", default=sys.executable)
     chosen = parser.parse_args()
-    rows = {row.name: row for row in ROWS if row.run.method in (Method.INSTRUCTIONS, Method.SERVER_INSTRUCTIONS)}
+    rows = {
+        row.name: row for row in ROWS if row.run.method in (Method.INSTRUCTIONS, Method.SERVER_INSTRUCTIONS)
+    }
     if chosen.row not in rows:
         raise SystemExit(f"hot.py: {chosen.row!r} is not counted by callgrind; these are: {', '.join(rows)}")
     run = rows[chosen.row].run

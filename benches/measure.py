@@ -1,8 +1,9 @@
-"""How a run is measured: starts one worker process (and the load), and returns its figures as numbers by name.
+"""How a run is measured: starts a worker process (and the load), returns its figures by name.
 
-Counts (callgrind, strace, page faults) are the difference between a process that does N operations and one that does
-2N, so that start-up and tear-down cancel. Timed servers run on the first CPU of this process's affinity mask, the
-load on the last. Deciding what to run, in which order and what it means is run.py's and summary.py's.
+Counts (callgrind, strace, page faults) are the difference between a process that does N operations and one
+that does 2N, so that start-up and tear-down cancel. Timed servers run on the first CPU of this process's
+affinity mask, the load on the last. Deciding what to run, in which order and what it means is run.py's and
+summary.py's.
 """
 
 import hashlib
@@ -58,7 +59,7 @@ class Bench:
                 once, twice = (self._serve(run, contender, n)["minor_faults"] for n in (run.n, 2 * run.n))
         return {"per_operation": max(0.0, (twice - once) / run.n)}
 
-    # -- one kind of figure each -------------------------------------------------------------------------------
+    # -- one kind of figure each -----------------------------------------------------------------------------
 
     def _time(self, run: Run, contender: str) -> dict[str, float]:
         result = self._in_process(run, contender, "run", run.n, pin=True)
@@ -98,7 +99,7 @@ class Bench:
             raise MeasurementError("strace printed no total")
         return float(total[1])
 
-    # -- processes ---------------------------------------------------------------------------------------------
+    # -- processes -------------------------------------------------------------------------------------------
 
     def _environment(self, run: Run, contender: str) -> dict[str, str]:
         environment = {**os.environ, "PYTHONHASHSEED": "0", "BENCH_HEAP": run.heap or self.heap}
@@ -128,7 +129,7 @@ class Bench:
         return _result(done.returncode, done.stdout, done.stderr)
 
     def _serve(self, run: Run, contender: str, n: int | None, prefix: Sequence[str] = ()) -> dict[str, float]:
-        """Start the server, run the load against it (`n` messages in all, or by time), return both sides' figures."""
+        """Start the server, run the load against it (`n` messages, or by time), return both figures."""
         command = [*prefix, self.python, str(HERE / "worker.py"), contender, "serve", run.workload]
         bound = ["time", str(self.warm), str(self.seconds)]
         if n is not None:
@@ -147,7 +148,15 @@ class Bench:
                 assert server.stdin is not None and server.stdout is not None
                 host, port = json.loads(server.stdout.readline())["address"]
                 load = subprocess.run(
-                    [str(load_generator()), run.load, host, str(port), str(run.connections), str(run.size), *bound],
+                    [
+                        str(load_generator()),
+                        run.load,
+                        host,
+                        str(port),
+                        str(run.connections),
+                        str(run.size),
+                        *bound,
+                    ],
                     stdin=subprocess.DEVNULL,
                     capture_output=True,
                     text=True,
@@ -178,7 +187,7 @@ class Bench:
 
 
 def _pin_to(index: int):  # type: ignore[no-untyped-def]
-    """Run the child on one CPU of our mask: 0 is the first, -1 the last (the same one on a single-CPU machine)."""
+    """Run the child on one CPU of our mask: 0 is the first, -1 the last (the same one if it is alone)."""
     cpu = sorted(os.sched_getaffinity(0))[index]
     return lambda: os.sched_setaffinity(0, {cpu})
 
@@ -192,7 +201,7 @@ def _result(status: int, output: str, errors: str) -> dict[str, float]:
     return result
 
 
-# ---- what the load needs: compiled and made once, outside the checkout ---------------------------------------------
+# ---- what the load needs: compiled and made once, outside the checkout -------------------------------------
 
 
 def cache_folder() -> Path:
@@ -202,7 +211,7 @@ def cache_folder() -> Path:
 
 
 def load_generator() -> Path:
-    """load.c, compiled into the user's cache; the name carries the source's hash, so that it is never stale."""
+    """load.c, compiled into the user's cache; the name carries the source's hash, so it is never stale."""
     source = HERE / "load.c"
     digest = hashlib.sha256(source.read_bytes()).hexdigest()[:16]
     cache = cache_folder()
@@ -225,7 +234,9 @@ def certificate(folder: Path) -> Path:
     if pem.exists():
         return pem
     key, own = folder / "key.pem", folder / "own.pem"
-    command = "openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -days 2 -subj /CN=localhost"
+    command = (
+        "openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -days 2 -subj /CN=localhost"
+    )
     subprocess.run([*command.split(), "-keyout", str(key), "-out", str(own)], check=True, capture_output=True)
     pem.write_text(key.read_text() + own.read_text())
     return pem

@@ -1,4 +1,4 @@
-"""The same results as text on the terminal, as a Markdown table and as JSON. No measuring and no judging here."""
+"""The results as text on the terminal, as a Markdown table and as JSON. No measuring, no judging here."""
 
 import dataclasses
 import json
@@ -21,8 +21,8 @@ def number(value: float) -> str:
 
 
 def lines_of(row: Row, figures: dict[str, Figures]) -> list[tuple[str, str, str, str, str]]:
-    """Contender, median, spread, ratio to uvloop with its interval, and the CPU time where it was taken too."""
-    uvloop = figures["uvloop"].values(row.metric) if "uvloop" in figures else []
+    """Contender, median, spread, ratio to uvloop with its interval; CPU time and its ratio where taken."""
+    uvloop = figures.get("uvloop", Figures())
     lines = []
     for name, found in figures.items():
         values = found.values(row.metric)
@@ -30,15 +30,19 @@ def lines_of(row: Row, figures: dict[str, Figures]) -> list[tuple[str, str, str,
             lines.append((name, "—", "", f"no figure: {found.error}", ""))
             continue
         width = summary.spread(values)
-        against = summary.ratio(values, uvloop)
+        against = summary.ratio(values, uvloop.values(row.metric))
         cpu = found.values("cpu_us")
+        cpu_against = summary.ratio(cpu, uvloop.values("cpu_us"))
         lines.append(
             (
                 name,
                 number(statistics.median(values)),
                 "" if width is None else f"±{width * 100:.1f} %",
                 "" if against is None else f"{against.median:.3f} [{against.low:.3f}, {against.high:.3f}]",
-                f"{statistics.median(cpu):.2f} µs CPU" if cpu and row.metric != "cpu_us" else "",
+                f"{statistics.median(cpu):.2f} µs CPU"
+                + (f", {cpu_against.median:.2f}" if cpu_against else "")
+                if cpu and row.metric != "cpu_us"
+                else "",
             )
         )
     return lines
@@ -81,7 +85,7 @@ def markdown(machine: dict[str, Any], rows: list[Row], results: Results) -> str:
     out = [
         "# Benchmark results",
         "",
-        f"Written by `benches/run.py --write` at {machine['finished']}; how to read it: [README](../README.md).",
+        f"Written by `benches/run.py --write` at {machine['finished']}; to read it: [README](../README.md).",
         "",
         f"- {machine['cpu']}, {machine['cpus']} CPUs, Linux {machine['kernel']}, CPython {machine['python']}",
         "- " + ", ".join(f"{name} {version}" for name, version in machine["contenders"].items()),

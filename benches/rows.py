@@ -1,9 +1,10 @@
 """The table of rows: what is run, what is counted, and the target that Segue has to meet on it.
 
-Several rows may be views of one run (throughput and server CPU of the same echo): they share a `Run`, and it is
-measured once. How a run is measured is in measure.py, what it executes in workloads.py.
+Several rows may be views of one run (throughput and server CPU of the same echo): they share a `Run`, and
+it is measured once. How a run is measured is in measure.py, what it executes in workloads.py.
 """
 
+import dataclasses
 from dataclasses import dataclass
 from enum import StrEnum
 
@@ -40,11 +41,14 @@ class Run:
 
 @dataclass(frozen=True)
 class Target:
-    """`segue OP bound`, either of a peer's figure (`peer`, or the best of uvloop, rloop, blazio, asyncio) or as is."""
+    """`segue OP bound`: as is, or times a peer's figure (one peer, or the best of summary.PEERS)."""
 
     op: str  # "<=" or ">="
     bound: float
     peer: str | None = None
+
+    def met_by(self, value: float) -> bool:
+        return value <= self.bound if self.op == "<=" else value >= self.bound
 
 
 BEST = "best peer"
@@ -60,15 +64,20 @@ class Row:
     metric: str
     targets: tuple[Target, ...] = ()
     better: str = "less"
+    since: tuple[int, int] = (3, 11)  # the first CPython that has what the workload uses
 
 
 def _count(name: str, title: str, workload: str, n: int, bound: float | None, warmup: int = 200) -> Row:
     targets = (Target("<=", bound, UVLOOP),) if bound is not None else ()
-    return Row(name, title, "instructions", Run(Method.INSTRUCTIONS, workload, n, warmup), "per_operation", targets)
+    return Row(
+        name, title, "instructions", Run(Method.INSTRUCTIONS, workload, n, warmup), "per_operation", targets
+    )
 
 
-def _time(name: str, title: str, workload: str, n: int, bound: float | None = None, warmup: int = 2000) -> Row:
-    targets = (Target("<=", 1.0, "rloop"),)
+def _time(
+    name: str, title: str, workload: str, n: int, bound: float | None = None, warmup: int = 2000
+) -> Row:
+    targets: tuple[Target, ...] = (Target("<=", 1.0, "rloop"),)
     if bound is not None:
         targets = (Target("<=", bound), *targets)
     return Row(name, title, "µs", Run(Method.TIME, workload, n, warmup), "wall_us", targets)
@@ -89,7 +98,7 @@ KIB = 1024
 PROTOCOL_100 = _load("protocol_echo", 100, KIB)
 
 ROWS = (
-    # -- user instructions ---------------------------------------------------------------------------------------
+    # -- user instructions -----------------------------------------------------------------------------------
     _count("ir-create-await", "create_task + await", "create_await", 4_000, 0.40),
     _count("ir-gather", "gather of 50,000, per coroutine", "gather", 50_000, 0.55),
     _count("ir-wakeup", "future set_result → wakeup", "future_wakeup", 8_000, 0.45),
@@ -114,7 +123,7 @@ ROWS = (
         "per_operation",
         (Target("<=", 0.45, UVLOOP),),
     ),
-    # -- system calls and page faults ----------------------------------------------------------------------------
+    # -- system calls and page faults ------------------------------------------------------------------------
     Row(
         "syscalls-100",
         "Protocol echo 1 KiB, 100 connections",
@@ -139,7 +148,7 @@ ROWS = (
         "per_operation",
         (Target("<=", 0.05),),
     ),
-    # -- throughput and server CPU -------------------------------------------------------------------------------
+    # -- throughput and server CPU ---------------------------------------------------------------------------
     _echo("echo-100x1k", "Protocol echo 100 × 1 KiB", PROTOCOL_100, 1.10),
     Row(
         "cpu-echo-100x1k",
@@ -163,17 +172,25 @@ ROWS = (
     ),
     _echo("sock-1k", "sock_recv/sock_sendall echo 100 × 1 KiB", _load("sock_echo", 100, KIB), None),
     _echo("udp-1k", "UDP echo 20 × 1 KiB", _load("datagram_echo", 20, KIB, "udp"), None),
-    _echo("accept", "connections accepted and closed, 16 at a time", _load("accept_close", 16, 0, "connect"), None),
-    # -- time ----------------------------------------------------------------------------------------------------
+    _echo(
+        "accept",
+        "connections accepted and closed, 16 at a time",
+        _load("accept_close", 16, 0, "connect"),
+        None,
+    ),
+    # -- time ------------------------------------------------------------------------------------------------
     _time("call-soon", "call_soon and the call, 1,000 to a turn", "call_soon", 200_000),
     _time("call-soon-turn", "call_soon, a turn, and the call", "call_soon_chain", 100_000),
     _time("sleep0", "sleep(0) switch", "sleep_zero", 100_000),
     _time("timer-fire", "call_later and the call", "timer_fire", 50_000),
     _time("timer-cancel", "call_later and cancel", "timer_cancel", 100_000),
-    _time("gather-eager", "gather of 50,000 eager tasks, per coroutine", "gather_eager", 50_000, 2.0),
+    dataclasses.replace(
+        _time("gather-eager", "gather of 50,000 eager tasks, per coroutine", "gather_eager", 50_000, 2.0),
+        since=(3, 12),
+    ),
     _time("queue", "Queue round trip", "queue_round_trip", 20_000, 5.0),
     _time("event", "Event round trip", "event_round_trip", 20_000, 4.0),
-    # -- memory --------------------------------------------------------------------------------------------------
+    # -- memory ----------------------------------------------------------------------------------------------
     Row(
         "timer-memory",
         "memory growth over 10 million scheduled and cancelled timers",

@@ -1,7 +1,7 @@
 """`python benches/run.py`: run the rows on all contenders, interleaved, and print the table (see README.md).
 
-This file reads the options, decides the order and writes the results. Rows and targets are in rows.py, workloads in
-workloads.py, measuring in measure.py, arithmetic in summary.py, output in report.py.
+This file reads the options, decides the order and writes the results. Rows and targets are in rows.py,
+workloads in workloads.py, measuring in measure.py, arithmetic in summary.py, output in report.py.
 """
 
 import argparse
@@ -26,19 +26,35 @@ HERE = Path(__file__).resolve().parent
 
 
 def options() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description="Segue's benchmarks: counts and times against asyncio and its peers.")
+    parser = argparse.ArgumentParser(
+        description="Segue's benchmarks: counts and times against asyncio and its peers."
+    )
     parser.add_argument("--rows", default="*", help="names or patterns, separated by commas (see --list)")
-    parser.add_argument("--contenders", default="*", help="names, separated by commas; uvloop is the base of ratios")
+    parser.add_argument(
+        "--contenders", default="*", help="names, separated by commas; uvloop is the base of ratios"
+    )
     parser.add_argument("--pairs", type=int, default=30, help="rounds of each timed row (default 30)")
     parser.add_argument("--repeats", type=int, default=2, help="rounds of each counted row (default 2)")
-    parser.add_argument("--quick", action="store_true", help="5 rounds of timed rows, 1 of counted ones: a first look")
-    parser.add_argument("--python", action="append", help="interpreter to measure (again for more; default: this one)")
-    parser.add_argument("--heap", choices=("grown", "fresh"), default="grown", help="state of malloc (see README.md)")
-    parser.add_argument("--seconds", type=float, default=0.3, help="length of one timed server run (default 0.3)")
-    parser.add_argument("--events-env", metavar="NAME=VALUE", help="adds segue+events: Segue with this variable set")
+    parser.add_argument(
+        "--quick", action="store_true", help="5 rounds of timed rows, 1 of counted ones: a first look"
+    )
+    parser.add_argument(
+        "--python", action="append", help="interpreter to measure (again for more; default: this one)"
+    )
+    parser.add_argument(
+        "--heap", choices=("grown", "fresh"), default="grown", help="state of malloc (see README.md)"
+    )
+    parser.add_argument(
+        "--seconds", type=float, default=0.3, help="length of one timed server run (default 0.3)"
+    )
+    parser.add_argument(
+        "--events-env", metavar="NAME=VALUE", help="adds segue+events: Segue with this variable set"
+    )
     parser.add_argument("--json", type=Path, metavar="FILE", help="also write every value as JSON")
     parser.add_argument("--write", action="store_true", help="write benches/results/ (JSON and Markdown)")
-    parser.add_argument("--keep", type=Path, metavar="FOLDER", help="keep callgrind's files for callgrind_annotate")
+    parser.add_argument(
+        "--keep", type=Path, metavar="FOLDER", help="keep callgrind's files for callgrind_annotate"
+    )
     parser.add_argument("--strict", action="store_true", help="exit with status 1 if a target is missed")
     parser.add_argument("--list", action="store_true", help="list the rows and stop")
     chosen = parser.parse_args()
@@ -70,7 +86,7 @@ def available(names: list[str], versions: dict[str, str]) -> list[str]:
 
 
 def install_pinned(python: str, machine: dict[str, Any], names: list[str]) -> dict[str, dict[str, str]]:
-    """The environment under which each pinned contender finds its own release, installed once into the cache."""
+    """The environment in which each pinned contender finds its own release, installed once into the cache."""
     environments = {}
     for name in names:
         requirement = contenders.CONTENDERS[name].pinned
@@ -90,7 +106,9 @@ def install_pinned(python: str, machine: dict[str, Any], names: list[str]) -> di
 
 def run_rounds(bench: Bench, run: Run, names: list[str], rounds: int) -> dict[str, Figures]:
     """Every contender once a round, starting one further each time; a peer that fails isn't tried again."""
-    figures = {name: Figures() for name in names if run.network or not contenders.CONTENDERS[name].network_only}
+    figures = {
+        name: Figures() for name in names if run.network or not contenders.CONTENDERS[name].network_only
+    }
 
     def once(name: str) -> None:
         if figures[name].error is not None:
@@ -114,7 +132,8 @@ def run_rounds(bench: Bench, run: Run, names: list[str], rounds: int) -> dict[st
 def rounds_of(run: Run, chosen: argparse.Namespace) -> int:
     if run.method is Method.MEMORY:
         return 1
-    return chosen.repeats if run.method in COUNTED else chosen.pairs
+    rounds: int = chosen.repeats if run.method in COUNTED else chosen.pairs
+    return rounds
 
 
 def describe_machine(python: str) -> dict[str, Any]:
@@ -132,13 +151,25 @@ def describe_machine(python: str) -> dict[str, Any]:
     }
 
 
-def measure_python(python: str, chosen: argparse.Namespace, rows: list[Row]) -> tuple[dict[str, Any], report.Results]:
-    machine = describe_machine(python) | {"pairs": chosen.pairs, "repeats": chosen.repeats, "heap": chosen.heap}
-    print(f"\nCPython {machine['python']}, {machine['cpu']}, {machine['cpus']} CPUs, load {machine['load_before']:.1f}")
+def measure_python(
+    python: str, chosen: argparse.Namespace, rows: list[Row]
+) -> tuple[dict[str, Any], list[Row], report.Results]:
+    machine = describe_machine(python) | {
+        "pairs": chosen.pairs,
+        "repeats": chosen.repeats,
+        "heap": chosen.heap,
+    }
+    print(f"\nCPython {machine['python']}, {machine['cpu']}, {machine['cpus']} CPUs,", end=" ")
+    print(f"load {machine['load_before']:.1f}")
     environments = install_pinned(python, machine, asked_for(chosen.contenders, chosen.events_env))
     names = available(asked_for(chosen.contenders, chosen.events_env), machine["contenders"])
     print("  " + ", ".join(f"{name} {machine['contenders'][name]}" for name in names))
     print(f"  GC: collect and freeze after start-up, default thresholds; heap: {chosen.heap}", flush=True)
+    version = tuple(int(part) for part in machine["python"].split(".")[:2])
+    for row in rows:
+        if row.since > version:
+            print(f"  {row.name}: left out, needs CPython {'.'.join(map(str, row.since))}")
+    rows = [row for row in rows if row.since <= version]
     absent = missing_tools({row.run.method for row in rows})
     results: report.Results = {}
     measured: dict[Run, dict[str, Figures]] = {}
@@ -155,7 +186,8 @@ def measure_python(python: str, chosen: argparse.Namespace, rows: list[Row]) -> 
             results[row.name] = measured[row.run]
             print(report.row_text(row, results[row.name]), flush=True)
     machine |= {"load_after": load_average(), "finished": timestamp()}
-    return machine, results
+    print(report.totals_text(rows, results), flush=True)
+    return machine, rows, results
 
 
 def main() -> int:
@@ -169,17 +201,20 @@ def main() -> int:
         chosen.keep.mkdir(parents=True, exist_ok=True)
     missed = False
     for python in chosen.python or [sys.executable]:
-        machine, results = measure_python(python, chosen, rows)
-        print(report.totals_text(rows, results), flush=True)
-        missed |= any(v.passed is False for _, v in report.verdicts(rows, results))
+        machine, measured, results = measure_python(python, chosen, rows)
+        missed |= any(v.passed is False for _, v in report.verdicts(measured, results))
         if chosen.json is not None:
-            chosen.json.write_text(report.as_json(machine, rows, results), encoding="utf-8")
+            chosen.json.write_text(report.as_json(machine, measured, results), encoding="utf-8")
         if chosen.write:
             folder = HERE / "results"
             folder.mkdir(exist_ok=True)
             version = ".".join(machine["python"].split(".")[:2])
-            (folder / f"cpython-{version}.json").write_text(report.as_json(machine, rows, results), encoding="utf-8")
-            (folder / f"cpython-{version}.md").write_text(report.markdown(machine, rows, results), encoding="utf-8")
+            (folder / f"cpython-{version}.json").write_text(
+                report.as_json(machine, measured, results), encoding="utf-8"
+            )
+            (folder / f"cpython-{version}.md").write_text(
+                report.markdown(machine, measured, results), encoding="utf-8"
+            )
     return 1 if missed and chosen.strict else 0
 
 

@@ -1,7 +1,8 @@
-"""From values to medians, paired ratios with a bootstrap 95 % interval, and verdicts on targets. Pure arithmetic.
+"""From values to medians, paired ratios with a bootstrap 95 % interval, and verdicts. Pure arithmetic.
 
-A contender's ratio on a row is the median of its figure over the peer's *of the same round*: both ran within seconds
-of each other, so a machine that gets slower in between doesn't count. The interval resamples rounds.
+A contender's ratio on a row is the median of its figure over the peer's *of the same round*: both ran
+within seconds of each other, so a machine that gets slower in between doesn't count. The interval resamples
+rounds.
 """
 
 import dataclasses
@@ -73,7 +74,11 @@ def ratio(own: list[float], peer: list[float]) -> Ratio | None:
 
 
 def best_peer(row: Row, figures: dict[str, Figures]) -> str | None:
-    medians = {name: statistics.median(v) for name in PEERS if name in figures and (v := figures[name].values(row.metric))}
+    medians = {
+        name: statistics.median(v)
+        for name in PEERS
+        if name in figures and (v := figures[name].values(row.metric))
+    }
     if not medians:
         return None
     choose = min if row.better == "less" else max
@@ -109,6 +114,10 @@ def judge(row: Row, target: Target, figures: dict[str, Figures], own_name: str =
         found = paired
         if target.peer == BEST:
             wanted = f"{wanted} ({peer})"
-    meets = (lambda v: v <= target.bound) if target.op == "<=" else (lambda v: v >= target.bound)
-    noisy = not (meets(found.low) == meets(found.high) == meets(found.median))
-    return Verdict(target, f"{wanted}: {found.median:.3g} [{found.low:.3g}, {found.high:.3g}]", meets(found.median), noisy)
+    met, *others = (target.met_by(value) for value in (found.median, found.low, found.high))
+    return Verdict(
+        target,
+        f"{wanted}: {found.median:.3g} [{found.low:.3g}, {found.high:.3g}]",
+        met,
+        noisy=not all(other == met for other in others),
+    )

@@ -1,7 +1,7 @@
-"""One measured process: `python worker.py LOOP KIND WORKLOAD …` runs one workload on one loop and prints JSON.
+"""One measured process: runs one workload on one loop and prints JSON.
 
-    worker.py LOOP run      WORKLOAD N WARMUP      in-process workload: N operations after WARMUP unmeasured ones
-    worker.py LOOP serve    WORKLOAD CONNECTIONS   server: prints its address, serves until its standard input ends
+    worker.py LOOP run      WORKLOAD N WARMUP      N operations after WARMUP unmeasured ones
+    worker.py LOOP serve    WORKLOAD CONNECTIONS   prints its address, serves until its standard input ends
     worker.py LOOP memory   WORKLOAD N WARMUP      growth of the resident memory over N operations
     worker.py --versions                           which contenders this interpreter has
 
@@ -29,13 +29,15 @@ import workloads
 def settle() -> None:
     """The same starting point for everybody: the collector's policy and the state of the heap.
 
-    GC: start-up garbage is collected, what survives is frozen, the default thresholds stay. A collection during the
-    run then visits only what the workload and the loop allocate. Switching the collector off would flatter loops
-    whose objects it tracks; leaving start-up objects in would charge everyone for imports.
+    GC: start-up garbage is collected, what survives is frozen, the default thresholds stay. A collection
+    during the run then visits only what the workload and the loop allocate. Switching the collector off
+    would flatter loops whose objects it tracks; leaving start-up objects in would charge everyone for
+    imports.
 
-    Heap: `grown` frees one 1 MiB block, after which glibc serves such blocks from the heap instead of mapping and
-    unmapping pages for each. Any program that imports FastAPI, or handles one message over 256 KiB, is in that
-    state; a small script is not (`fresh`), and there a loop that reads into a new 256 KiB buffer pays for it.
+    Heap: `grown` frees one 1 MiB block, after which glibc serves such blocks from the heap instead of
+    mapping and unmapping pages for each. Any program that imports FastAPI, or handles one message over 256
+    KiB, is in that state; a small script is not (`fresh`), and there a loop that reads into a new 256 KiB
+    buffer pays for it.
     """
     if os.environ.get("BENCH_HEAP", "grown") == "grown":
         bytes(1 << 20)
@@ -87,7 +89,7 @@ def server_context() -> ssl.SSLContext | None:
 
 
 def quiet_load_departure(loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
-    """The load generator leaves in the middle of a message when its time is over: that one error is expected."""
+    """The load leaves in the middle of a message when its time is over: that one error is expected."""
     if not isinstance(context.get("exception"), ConnectionError):
         loop.default_exception_handler(context)
 
@@ -128,8 +130,9 @@ def main(arguments: list[str]) -> None:
             body = serve(workload, int(numbers[0]))
         case _:
             raise SystemExit(f"worker.py: unknown kind {kind!r}; it is run, memory or serve")
-    # One line per process, written at once: neither loops nor buffers can tear it, and os._exit skips a loop's
-    # own tear-down, which isn't what any row measures (some peers crash in it with connections open).
+    # One line per process, written at once: neither loops nor buffers can tear it, and os._exit skips a
+    # loop's own tear-down, which isn't what any row measures (some peers crash in it with connections
+    # open).
     loop = contenders.CONTENDERS[name].factory()()
     asyncio.set_event_loop(loop)
     result = loop.run_until_complete(body)

@@ -1,9 +1,9 @@
 """Every row's workload as plain asyncio code: what is measured, and nothing about how.
 
-`IN_PROCESS` workloads are coroutine functions of `n`, the number of operations. `SERVERS` start a server and return
-the address it listens on; they call `board.opened()` / `board.closed()` for their connections, so that the worker can
-take its snapshots, and the load comes from another process (load.c). Nothing here knows which loop it runs on.
-Called by worker.py only.
+`IN_PROCESS` workloads are coroutine functions of `n`, the number of operations. `SERVERS` start a server
+and return the address it listens on; they call `board.opened()` / `board.closed()` for their connections,
+so that the worker can take its snapshots, and the load comes from another process (load.c). Nothing here
+knows which loop it runs on. Called by worker.py only.
 """
 
 import asyncio
@@ -13,8 +13,9 @@ import socket
 import ssl
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
+from typing import Any
 
-# ---- in one process ------------------------------------------------------------------------------------------------
+# ---- in one process ----------------------------------------------------------------------------------------
 
 
 async def _nothing() -> None:
@@ -58,7 +59,7 @@ async def gather_eager(n: int) -> None:
 
 
 async def future_wakeup(n: int) -> None:
-    """Two tasks wake each other through futures; an operation is one `set_result` and the step that it causes."""
+    """Two tasks wake each other through futures; an operation is one `set_result` and its step."""
     loop = asyncio.get_running_loop()
     ping, pong = loop.create_future(), loop.create_future()
 
@@ -142,7 +143,7 @@ OUTSTANDING = 1_000
 
 
 async def timer_cancel(n: int) -> None:
-    """`call_later` far ahead and `cancel`, as timeouts that don't expire: 1,000 outstanding, the oldest goes first."""
+    """`call_later` far ahead and `cancel`, as of timeouts: 1,000 outstanding, the oldest goes first."""
     loop = asyncio.get_running_loop()
 
     def callback() -> None:
@@ -208,14 +209,14 @@ IN_PROCESS: dict[str, Callable[[int], Awaitable[None]]] = {
     "event_round_trip": event_round_trip,
 }
 
-# ---- servers -------------------------------------------------------------------------------------------------------
+# ---- servers -----------------------------------------------------------------------------------------------
 
 
 @dataclass
 class Board:
     """Snapshots the server's resources when all of its connections are there and when the first one leaves.
 
-    Servers without lasting connections (datagrams, accept and close) never report any: the worker then takes both.
+    Servers without lasting connections (datagrams, accept and close) report none: the worker takes both.
     """
 
     expected: int
@@ -234,7 +235,7 @@ class Board:
             self.after = resource.getrusage(resource.RUSAGE_SELF)
 
 
-Address = tuple[str, int]
+Address = Any  # what getsockname() returns: host and port
 Server = Callable[[Board, ssl.SSLContext | None], Awaitable[Address]]
 HOST = "127.0.0.1"
 
@@ -244,7 +245,7 @@ async def protocol_echo(board: Board, tls: ssl.SSLContext | None) -> Address:
 
     class Echo(asyncio.Protocol):
         def connection_made(self, transport: asyncio.BaseTransport) -> None:
-            self.transport = transport
+            self.transport: Any = transport
             board.opened()
 
         def data_received(self, data: bytes) -> None:
@@ -312,7 +313,7 @@ async def datagram_echo(board: Board, tls: ssl.SSLContext | None) -> Address:
 
     class Echo(asyncio.DatagramProtocol):
         def connection_made(self, transport: asyncio.BaseTransport) -> None:
-            self.transport = transport
+            self.transport: Any = transport
 
         def datagram_received(self, data: bytes, peer: Address) -> None:
             self.transport.sendto(data, peer)
