@@ -143,6 +143,19 @@ def test_line_is_the_programs_not_the_librarys(tmp_path: Path) -> None:
     assert entry(report, "Task-1: main")[2] == 'raised at    app.py:3 main: json.loads("{")'
 
 
+def test_task_started_through_a_library_names_the_programs_line(tmp_path: Path) -> None:
+    program = """
+        import anyio
+        async def child(): pass
+        async def main():
+            async with anyio.create_task_group() as group:
+                group.start_soon(child)
+        anyio.run(main)
+        """
+    _, report = report_of(tmp_path, program)
+    assert re.search(r'child<br/>app.py:5 main"\]', report)
+
+
 def test_large_tree_is_capped_and_says_so(tmp_path: Path) -> None:
     program = """
         import asyncio
@@ -214,6 +227,16 @@ def test_only_the_programs_own_process_reports(tmp_path: Path) -> None:
         """
     outcome, _ = report_of(tmp_path, program)
     assert outcome.stderr.count("=== segue report ===") == 1
+
+
+def test_program_that_runs_segue_itself(tmp_path: Path) -> None:
+    program = """
+        import segue
+        async def main(): pass
+        segue.run(main())
+        """
+    _, report = report_of(tmp_path, program)
+    assert report.startswith("1 task: 1 finished, 0 failed")
 
 
 def test_program_without_asyncio(tmp_path: Path) -> None:

@@ -1,8 +1,8 @@
 """What `segue run --report` knows about a program's tasks: a record for each, made as they start and finish.
 
-`recording(loop_class)` gives a loop class whose tasks are recorded; `collect()` gives the records. Only text
-and numbers are kept, never the task or its exception, so that recording changes no lifetime and no warning.
-`report.py` prints the records.
+`start_recording(loop_class)` has the tasks of such loops recorded from then on; `collect()` gives the
+records. Only text and numbers are kept, never the task or its exception, so that recording changes no
+lifetime and no warning. `report.py` prints the records.
 """
 
 from __future__ import annotations
@@ -56,19 +56,20 @@ def left_out() -> int:
     return _not_recorded
 
 
-def recording(loop_class: type[asyncio.AbstractEventLoop]) -> type[asyncio.AbstractEventLoop]:
-    class EventLoop(loop_class):  # type: ignore[misc, valid-type]
-        def create_task(self, coro: Any, **kwargs: Any) -> asyncio.Task[Any]:
-            site = _spawn_site(sys._getframe(1), self.is_running())
-            parent = asyncio.current_task(self)
-            parent_id = None if parent is None else _id_of(parent)
-            task: asyncio.Task[Any] = super().create_task(coro, **kwargs)
-            _record(task, parent_id, site)
-            return task
+def start_recording(loop_class: type[asyncio.AbstractEventLoop]) -> None:
+    """Record every task that a loop of this class starts from now on, however the program came by it."""
+    create_task = loop_class.create_task
 
-    EventLoop.__qualname__ = loop_class.__qualname__
-    EventLoop.__module__ = loop_class.__module__
-    return EventLoop
+    def recorded_create_task(self: Any, coro: Any, **kwargs: Any) -> Any:
+        site = _spawn_site(sys._getframe(1), self.is_running())
+        parent = asyncio.current_task(self)
+        parent_id = None if parent is None else _id_of(parent)
+        task = create_task(self, coro, **kwargs)
+        _record(task, parent_id, site)
+        return task
+
+    recorded_create_task.__name__ = "create_task"
+    loop_class.create_task = recorded_create_task  # type: ignore[method-assign]
 
 
 def _id_of(task: Any) -> int:
@@ -156,6 +157,7 @@ def _leaves(group: BaseExceptionGroup[BaseException]) -> Iterator[BaseException]
 _SEGUE = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 _LOOP_DIRECTORIES = (os.path.dirname(asyncio.__file__) + os.sep, _SEGUE + os.sep)
 _STDLIB = sysconfig.get_path("stdlib")
+_LIBRARIES = tuple(sysconfig.get_path(name) + os.sep for name in ("purelib", "platlib", "stdlib"))
 _RUNS_THE_LOOP = {"run", "run_until_complete", "run_forever", "_run_once"}
 
 
@@ -205,5 +207,9 @@ def _raised_at(traceback: TracebackType | None) -> str:
 
 
 def _place(filename: str, line: int, function: str) -> str:
-    start = os.path.join(os.getcwd(), "") if os.path.isabs(filename) else ""
-    return f"{filename.removeprefix(start)}:{line} {function}"
+    """ "file:line function", the file as short as it's still found: from here, or as it's imported."""
+    for start in (os.path.join(os.getcwd(), ""), *_LIBRARIES):
+        if filename.startswith(start):
+            filename = filename.removeprefix(start)
+            break
+    return f"{filename}:{line} {function}"

@@ -11,9 +11,9 @@ from collections import Counter
 from collections.abc import Iterable
 from typing import TextIO
 
-from segue._cli.record import TaskRecord, collect, left_out, recording
+from segue._cli.record import TaskRecord, collect, left_out, start_recording
 
-__all__ = ["collect", "format_report", "print_report", "recording"]
+__all__ = ["collect", "format_report", "print_report", "start_recording"]
 
 MAX_NODES = 60
 MAX_FAILURES = 100
@@ -30,7 +30,7 @@ def print_report(file: TextIO | None = None) -> None:
 def format_report(records: list[TaskRecord], not_recorded: int = 0) -> str:
     outcomes = Counter(record["outcome"] for record in records)
     counts = ", ".join(f"{outcomes[name]} {name}" for name in ("finished", "failed", "cancelled", "pending"))
-    lines = ["", "=== segue report ===", f"{len(records)} tasks: {counts}"]
+    lines = ["", "=== segue report ===", f"{len(records)} task{'s' if len(records) != 1 else ''}: {counts}"]
     if not_recorded:
         lines.append(f"{not_recorded} more tasks were started after those and are not in this report")
     lines += ["", *_failures(records), "", *_mermaid(records)]

@@ -99,12 +99,11 @@ def _after_asyncio(asyncio: ModuleType) -> None:
 def _after_segue(segue: ModuleType) -> None:
     import asyncio
 
-    loop_class = segue.EventLoop
     if _report:
         from segue._cli import report
 
-        loop_class = report.recording(loop_class)
-    _replace_stdlib_loop(asyncio, loop_class)
+        report.start_recording(segue.EventLoop)
+    _replace_stdlib_loop(asyncio, segue.EventLoop)
 
 
 def _replace_stdlib_loop(asyncio: ModuleType, loop_class: type) -> None:
