@@ -26,7 +26,11 @@ class _NoSelector:
         pass
 
 
-class EventLoop(_core.LoopCore, asyncio.SelectorEventLoop):
+# Bound here: `segue run` lets the name in `asyncio` lead to Segue.
+_AsyncioLoop = asyncio.SelectorEventLoop
+
+
+class EventLoop(_core.LoopCore, _AsyncioLoop):
     """A drop-in `asyncio` event loop written in Rust.
 
     Use it through `segue.run(main())`, `asyncio.run(main(), loop_factory=segue.new_event_loop)` or `segue run app.py`.
@@ -34,8 +38,11 @@ class EventLoop(_core.LoopCore, asyncio.SelectorEventLoop):
     docs/compatibility.md.
     """
 
-    def __init__(self) -> None:
-        asyncio.SelectorEventLoop.__init__(self, _NoSelector())  # type: ignore[arg-type]
+    def __init__(self, selector: Any = None) -> None:
+        """`selector` is accepted since `asyncio.SelectorEventLoop` takes one; it is closed, not used."""
+        if selector is not None:
+            selector.close()
+        _AsyncioLoop.__init__(self, _NoSelector())  # type: ignore[arg-type]
 
     def run_forever(self) -> None:
         """Run until `stop()` is called.

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import logging
 import os
 import sys
 from pathlib import Path
@@ -62,11 +63,14 @@ def main() -> int:
     parser = argparse.ArgumentParser()
     parser.add_argument("--loop", choices=contenders.NAMES, required=True)
     parser.add_argument("--as-uvloop", action="store_true")
+    parser.add_argument("--silence", action="append", default=[], metavar="LOGGER")
     parser.add_argument("--events-fd", type=int, required=True)
     parser.add_argument("--finished", type=Path, required=True)
     parser.add_argument("arguments", nargs="*")
     options = parser.parse_args()
     os.set_inheritable(options.events_fd, False)
+    for logger in options.silence:
+        logging.getLogger(logger).setLevel(logging.CRITICAL)
     loops_built = contenders.install(options.loop)
     if options.as_uvloop and options.loop != "uvloop":
         contenders.install_as_uvloop()

@@ -102,12 +102,13 @@ def run_project(project: Project, loop: str, options: argparse.Namespace) -> Uni
     tree = options.cache / "trees" / f"{project.name}-{loop}-{os.getpid()}"
     lay_out(project, fetch_source(project, options.cache), tree)
     arguments = ["--loop", loop, *["--as-uvloop"] * project.as_uvloop]
+    for logger in project.silent_loggers:
+        arguments += ["--silence", logger]
     arguments += ["--", "-p", "no:cacheprovider", *project.arguments]
     for plugin in project.plugins:
         arguments += ["-p", plugin]
     arguments += options.only
-    environment = dict(project.environment)
-    environment["PYTHONPATH"] = os.pathsep.join(filter(None, [str(packages), os.environ.get("PYTHONPATH")]))
+    environment = {"PYTHONPATH": os.pathsep.join(filter(None, [str(packages), os.environ.get("PYTHONPATH")]))}
     if not project.autoload:
         environment["PYTEST_DISABLE_PLUGIN_AUTOLOAD"] = "1"
     try:

@@ -103,9 +103,10 @@ class Scenario:
             assert self.transport.is_closing()
 
     async def do_abort(self):
-        self.recorder.closed = self.aborted = True
-        self.transport.abort()
-        assert self.transport.is_closing()
+        if not self.recorder.lost:
+            self.recorder.closed = self.aborted = True
+            self.transport.abort()
+            assert self.transport.is_closing()
 
     async def do_send(self, size):
         if self.recorder.closed and self.peer.tls is None:
@@ -220,7 +221,8 @@ def test_any_scenario(run, contexts, kind, commands, near_is_server, recorder_ty
         finally:
             note(f"calls: {' '.join(recorder.calls)}; {recorder.error!r}")
             scenario.peer.close()
-            scenario.transport.abort()
+            if not recorder.lost:
+                scenario.transport.abort()
         scenario.check()
 
     run(main)

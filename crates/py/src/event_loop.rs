@@ -19,7 +19,7 @@ use sched::{CancelTree, Clock, Driver, Flow, Hooks, ReadyQueue, Scheduler, Wait}
 use crate::io::{Direction, Io, Ready};
 use crate::job::{visit_obj, visit_raw, Job};
 use crate::raw::obj::{call, call_method, is_interrupt, os_error, raise_object, runtime_error, take_raised};
-use crate::raw::{globals::globals, handle, task, task_step, Obj, Raised, Slot, R};
+use crate::raw::{globals::globals, handle, registry, task, task_step, Obj, Raised, Slot, R};
 use crate::recorder::Recorder;
 use crate::scope::TaskPtr;
 
@@ -42,6 +42,8 @@ pub struct LoopCore {
     thread: Cell<u64>,
     task_factory: Slot,
     slow_callback_duration: Cell<f64>,
+    /// The dict of running tasks still names a task that has suspended; see `registry::settle`.
+    pub stale_current: Cell<bool>,
     last_detached: Cell<u64>,
     busy_turns: Cell<u32>,
     /// What the watchdog of debug mode looks at.
@@ -177,6 +179,9 @@ impl LoopCore {
         if started != 0 {
             self.watch.busy(started);
         }
+        if !matches!(job, Job::Step(_) | Job::Wake { .. } | Job::Throw { .. }) {
+            registry::settle(self, slf);
+        }
         let (result, what) = match job {
             Job::Handle(o) => {
                 if handle::Handle::of(&o).is_cancelled() {
@@ -224,9 +229,6 @@ impl LoopCore {
         if started != 0 {
             self.watch.idle();
             self.report_if_slow(slf, &what, started);
-        }
-        if let What::Handle(o) = what {
-            handle::recycle(o);
         }
         flow
     }
@@ -345,6 +347,7 @@ impl LoopCore {
             thread: Cell::new(0),
             task_factory: Slot::default(),
             slow_callback_duration: Cell::new(0.1),
+            stale_current: Cell::new(false),
             last_detached: Cell::new(0),
             busy_turns: Cell::new(0),
             watch: Default::default(),
@@ -364,6 +367,7 @@ impl LoopCore {
                 break Ok(());
             }
         };
+        registry::settle(core, slf.as_ptr());
         core.scheduler.set_stopping(false);
         core.watch.idle();
         result

@@ -17,40 +17,55 @@ fn core<'a>(slf: *mut PyObject) -> &'a LoopCore {
     unsafe { LoopCore::of_unchecked(slf) }
 }
 
-/// Splits `(callback, *args, context=None)` behind the first `skip` arguments.
+/// A call's callback with what belongs to it, borrowed; `leading` is the delay or time in front of it, if there is one.
+struct Call<'a> {
+    leading: *mut PyObject,
+    callback: *mut PyObject,
+    args: &'a [*mut PyObject],
+    context: *mut PyObject,
+}
+
+/// Splits `([leading,] callback, *args, context=None)`.
 #[inline(always)]
-fn callback_and_args<'a>(
-    args: &'a Args,
-    method: &str,
-    leading: &[&str],
-) -> R<(Vec<*mut PyObject>, *mut PyObject, &'a [*mut PyObject], *mut PyObject)> {
+fn split<'a>(args: &'a Args, method: &str, leading: Option<&str>) -> R<Call<'a>> {
     let given = args.positional();
-    let skip = leading.len();
-    let mut context = std::ptr::null_mut();
-    let mut named: Vec<*mut PyObject> = given.iter().take(skip).copied().collect();
-    let mut callback = given.get(skip).copied().unwrap_or(std::ptr::null_mut());
-    if args.has_keywords() {
-        named.resize(skip, std::ptr::null_mut());
-        for (key, value) in args.keywords() {
-            let key = text_of(key)?;
-            let place = match leading.iter().position(|n| *n == key) {
-                Some(i) => &mut named[i],
-                None if key == "callback" => &mut callback,
-                None if key == "context" => &mut context,
-                None => return Err(type_error(&format!("{method}() got an unexpected keyword argument '{key}'"))),
-            };
-            if !place.is_null() {
-                return Err(type_error(&format!("{method}() got multiple values for argument '{key}'")));
-            }
-            *place = value;
-        }
+    let skip = usize::from(leading.is_some());
+    // The shortest way for what nearly every call is: a callback, perhaps with arguments, no keyword.
+    if given.len() > skip && !args.has_keywords() {
+        let context = std::ptr::null_mut();
+        return Ok(Call { leading: given[0], callback: given[skip], args: &given[skip + 1..], context });
     }
-    let missing = leading.iter().enumerate().find(|(i, _)| named.get(*i).is_none_or(|p| p.is_null())).map(|(_, n)| *n);
-    let missing = missing.or(callback.is_null().then_some("callback"));
+    split_keywords(args, method, leading)
+}
+
+#[cold]
+fn split_keywords<'a>(args: &'a Args, method: &str, leading: Option<&str>) -> R<Call<'a>> {
+    let given = args.positional();
+    let skip = usize::from(leading.is_some());
+    let get = |i: usize| given.get(i).copied().unwrap_or(std::ptr::null_mut());
+    let (mut first, mut callback, mut context) =
+        (if skip == 1 { get(0) } else { std::ptr::null_mut() }, get(skip), std::ptr::null_mut());
+    for (key, value) in args.keywords() {
+        let key = text_of(key)?;
+        let place = if leading == Some(key) {
+            &mut first
+        } else if key == "callback" {
+            &mut callback
+        } else if key == "context" {
+            &mut context
+        } else {
+            return Err(type_error(&format!("{method}() got an unexpected keyword argument '{key}'")));
+        };
+        if !place.is_null() {
+            return Err(type_error(&format!("{method}() got multiple values for argument '{key}'")));
+        }
+        *place = value;
+    }
+    let missing = leading.filter(|_| first.is_null()).or(callback.is_null().then_some("callback"));
     if let Some(name) = missing {
         return Err(type_error(&format!("{method}() missing 1 required positional argument: '{name}'")));
     }
-    Ok((named, callback, given.get(skip + 1..).unwrap_or(&[]), context))
+    Ok(Call { leading: first, callback, args: given.get(skip + 1..).unwrap_or(&[]), context })
 }
 
 #[cold]
@@ -66,13 +81,7 @@ fn debug_checks(slf: *mut PyObject, core: &LoopCore, callback: *mut PyObject, me
 #[inline(always)]
 fn schedule(slf: *mut PyObject, args: Args, method: &str, own_thread: bool) -> R<Obj> {
     let core = core(slf);
-    // The shortest way for what nearly every call is: a callback, perhaps with arguments, no keyword.
-    let (callback, rest, context) = if !args.has_keywords() && args.positional > 0 {
-        (args.positional()[0], &args.positional()[1..], std::ptr::null_mut())
-    } else {
-        let (_, callback, rest, context) = callback_and_args(&args, method, &[])?;
-        (callback, rest, context)
-    };
+    let Call { callback, args: rest, context, .. } = split(&args, method, None)?;
     core.check_closed()?;
     if core.debug.get() {
         debug_checks(slf, core, callback, method, own_thread)?;
@@ -124,15 +133,15 @@ fn is_none(p: *mut PyObject) -> bool {
 }
 
 fn call_later(slf: *mut PyObject, args: Args) -> R<Obj> {
-    let (named, callback, rest, context) = callback_and_args(&args, "call_later", &["delay"])?;
+    let Call { leading: delay, callback, args: rest, context } = split(&args, "call_later", Some("delay"))?;
     let core = core(slf);
-    if is_none(named[0]) {
+    if is_none(delay) {
         return Err(type_error("delay must not be None"));
     }
     // SAFETY: alive; adds any number to the time, as Python's `+` does.
     let when = unsafe {
         let now = Obj::float(sched::Clock::now(&core.clock) as f64 / 1e9)?;
-        Obj::owned(ffi::PyNumber_Add(now.as_ptr(), named[0]))?
+        Obj::owned(ffi::PyNumber_Add(now.as_ptr(), delay))?
     };
     core.check_closed()?;
     if core.debug.get() {
@@ -142,9 +151,9 @@ fn call_later(slf: *mut PyObject, args: Args) -> R<Obj> {
 }
 
 fn call_at(slf: *mut PyObject, args: Args) -> R<Obj> {
-    let (named, callback, rest, context) = callback_and_args(&args, "call_at", &["when"])?;
+    let Call { leading: when, callback, args: rest, context } = split(&args, "call_at", Some("when"))?;
     let core = core(slf);
-    if is_none(named[0]) {
+    if is_none(when) {
         return Err(type_error("when cannot be None"));
     }
     core.check_closed()?;
@@ -152,7 +161,7 @@ fn call_at(slf: *mut PyObject, args: Args) -> R<Obj> {
         debug_checks(slf, core, callback, "call_at", true)?;
     }
     // SAFETY: alive.
-    add_timer(slf, core, unsafe { Obj::borrowed(named[0]) }, callback, rest, context)
+    add_timer(slf, core, unsafe { Obj::borrowed(when) }, callback, rest, context)
 }
 
 fn create_future(slf: *mut PyObject) -> R<Obj> {

@@ -120,6 +120,14 @@ impl FutureState {
         }
     }
 
+    /// As `check_alive`, with the error that asking for an outcome gives.
+    fn check_has_loop(&self) -> R<()> {
+        if self.loop_.is_set() {
+            return Ok(());
+        }
+        Err(raise(globals().invalid_state_error, "Future object is not initialized."))
+    }
+
     fn check_pending(&self) -> R<()> {
         if self.is_done() {
             return Err(raise(globals().invalid_state_error, "invalid state"));
@@ -163,7 +171,7 @@ impl FutureState {
 
     /// The result, or `Err` with the exception raised.
     pub fn result(&self) -> R<Obj> {
-        self.check_alive()?;
+        self.check_has_loop()?;
         match self.state.get() {
             State::Finished => match self.take_exception_to_raise() {
                 Some(exc) => Err(raise_object(exc)),
@@ -178,10 +186,10 @@ impl FutureState {
     pub fn take_exception_to_raise(&self) -> Option<Obj> {
         self.log_traceback.set(false);
         let exc = self.exception.obj()?;
-        if let Some(tb) = self.exception_tb.take() {
-            // SAFETY: both alive; a traceback or None is always accepted.
-            unsafe { ffi::PyException_SetTraceback(exc.as_ptr(), tb.as_ptr()) };
-        }
+        // Every time anew, so that the traceback doesn't grow with each await.
+        let tb = self.exception_tb.obj_or_none();
+        // SAFETY: both alive; a traceback or None is always accepted.
+        unsafe { ffi::PyException_SetTraceback(exc.as_ptr(), tb.as_ptr()) };
         Some(exc)
     }
 
@@ -438,7 +446,7 @@ fn result(o: *mut PyObject) -> R<Obj> {
 
 fn exception(o: *mut PyObject) -> R<Obj> {
     let s = st(o);
-    s.check_alive()?;
+    s.check_has_loop()?;
     match s.state.get() {
         State::Finished => {
             s.log_traceback.set(false);
@@ -449,7 +457,16 @@ fn exception(o: *mut PyObject) -> R<Obj> {
     }
 }
 
+/// `Future.set_result` and `set_exception` take a Task too, when called through the class, as asyncio's do.
+fn check_ours(o: *mut PyObject, method: &str) -> R<()> {
+    if is_ours(o) {
+        return Ok(());
+    }
+    Err(type_error(&format!("Future.{method}() needs a segue Future or Task, not {}", super::globals::repr(o))))
+}
+
 fn set_result(o: *mut PyObject, args: Args) -> R<Obj> {
+    check_ours(o, "set_result")?;
     let [value] = args.fit("set_result", ["result"], 1, 1)?;
     // SAFETY: alive.
     set_result_on(o, unsafe { Obj::borrowed(value) })?;
@@ -457,6 +474,7 @@ fn set_result(o: *mut PyObject, args: Args) -> R<Obj> {
 }
 
 fn set_exception(o: *mut PyObject, args: Args) -> R<Obj> {
+    check_ours(o, "set_exception")?;
     let [exc] = args.fit("set_exception", ["exception"], 1, 1)?;
     set_exception_on(o, exc)?;
     Ok(Obj::none())
@@ -857,8 +875,6 @@ pub fn make_type(g: &Globals) -> R<*mut PyTypeObject> {
     }
     let mut methods = shared_methods();
     methods.extend([
-        fast(c"set_result", m_set_result, c"set_result($self, result, /)\n--\n\nMark the future done and set its result.\n\nRaises InvalidStateError if it is already done."),
-        fast(c"set_exception", m_set_exception, c"set_exception($self, exception, /)\n--\n\nMark the future done and set an exception (an instance or a class).\n\nRaises InvalidStateError if it is already done."),
         fast(c"cancel", m_cancel, c"cancel($self, /, msg=None)\n--\n\nCancel the future and schedule its callbacks.\n\nReturns False if it is already done."),
     ]);
     Definition {
@@ -881,6 +897,26 @@ pub fn make_type(g: &Globals) -> R<*mut PyTypeObject> {
         attributes: shared_attributes(),
     }
     .build(Some(g.c_future))
+    .and_then(|class| add_setters(class, g.c_future))
+}
+
+/// The two setters check for the C base themselves, so that `Future.set_result(task, ...)` reaches a Task.
+fn add_setters(class: *mut PyTypeObject, c_future: *mut PyTypeObject) -> R<*mut PyTypeObject> {
+    for def in [
+        fast(
+            c"set_result",
+            m_set_result,
+            c"set_result($self, result, /)\n--\n\nMark the future done and set its result.\n\nRaises InvalidStateError if it is already done.",
+        ),
+        fast(
+            c"set_exception",
+            m_set_exception,
+            c"set_exception($self, exception, /)\n--\n\nMark the future done and set an exception (an instance or a class).\n\nRaises InvalidStateError if it is already done.",
+        ),
+    ] {
+        super::heap_type::add_method_for(class, c_future, def)?;
+    }
+    Ok(class)
 }
 
 /// The loop that any future-like object belongs to, as `asyncio.futures._get_loop` finds it.

@@ -145,6 +145,12 @@ fn throw(o: *mut PyObject, args: Args) -> R<Obj> {
     let given = |p: *mut PyObject| !p.is_null() && p != unsafe { ffi::Py_None() };
     // SAFETY: alive pointers from the interpreter.
     unsafe {
+        if cfg!(Py_3_12) && args.positional > 1 {
+            let text = c"the (type, exc, tb) signature of throw() is deprecated, use the single-arg signature instead.";
+            if ffi::PyErr_WarnEx(ffi::PyExc_DeprecationWarning, text.as_ptr(), 1) != 0 {
+                return Err(Raised);
+            }
+        }
         if given(tb) && ffi::PyTraceBack_Check(tb) == 0 {
             return Err(type_error("throw() third argument must be a traceback"));
         }

@@ -3,12 +3,13 @@
 //! Handles that nobody holds after they ran are kept for reuse.
 
 use std::cell::{Cell, UnsafeCell};
+use std::os::raw::{c_int, c_void};
 
 use pyo3::ffi::{self, PyObject, PyTypeObject};
 use sched::TimerToken;
 
 use super::globals::{globals, Globals, Names};
-use super::heap_type::{no_args, round_up, Definition};
+use super::heap_type::{no_args, round_up, slot, Definition};
 use super::obj::{call, getattr, runtime_error};
 use super::{Obj, Slot, R};
 use crate::event_loop::LoopCore;
@@ -120,11 +121,28 @@ fn layout() -> &'static Layout {
     &globals().handle_layout
 }
 
-struct Pool(UnsafeCell<Vec<Obj>>);
+/// Freed handles, kept for reuse: one is made for every `call_soon`.
+struct FreeList(UnsafeCell<Vec<*mut PyObject>>);
 // SAFETY: touched only with the GIL held, and never across a call that could release it.
-unsafe impl Sync for Pool {}
-static POOL: Pool = Pool(UnsafeCell::new(Vec::new()));
-const KEEP: usize = 256;
+unsafe impl Sync for FreeList {}
+static FREE: FreeList = FreeList(UnsafeCell::new(Vec::new()));
+static FREE_TIMERS: FreeList = FreeList(UnsafeCell::new(Vec::new()));
+const KEEP: usize = 1024;
+
+fn alloc(class: *mut PyTypeObject, free: &FreeList) -> R<Obj> {
+    // SAFETY: under the GIL. A freed handle has empty slots and valid memory; PyObject_Init makes it live again with one
+    // reference, and takes one to the type, as an allocation does. Fresh memory is zeroed: empty slots.
+    unsafe {
+        match (*free.0.get()).pop() {
+            Some(o) => {
+                ffi::PyObject_Init(o, class);
+                ffi::PyObject_GC_Track(o.cast());
+                Obj::owned(o)
+            }
+            None => Obj::owned(ffi::PyType_GenericAlloc(class, 0)),
+        }
+    }
+}
 
 fn fill(o: &Obj, loop_: *mut PyObject, callback: *mut PyObject, args: &[*mut PyObject], context: Obj) -> R<()> {
     let h = Handle::of(o);
@@ -149,13 +167,7 @@ pub fn note_source(o: &Obj) -> R<()> {
 }
 
 pub fn new(loop_: *mut PyObject, callback: *mut PyObject, args: &[*mut PyObject], context: Obj) -> R<Obj> {
-    // SAFETY: under the GIL; the pool holds handles nobody else refers to. Fresh memory is zeroed: empty slots.
-    let o = unsafe {
-        match (*POOL.0.get()).pop() {
-            Some(o) => o,
-            None => Obj::owned(ffi::PyType_GenericAlloc(globals().handle_type, 0))?,
-        }
-    };
+    let o = alloc(globals().handle_type, &FREE)?;
     fill(&o, loop_, callback, args, context)?;
     Ok(o)
 }
@@ -167,8 +179,7 @@ pub fn new_timer(
     args: &[*mut PyObject],
     context: Obj,
 ) -> R<Obj> {
-    // SAFETY: zeroed memory: empty slots.
-    let o = unsafe { Obj::owned(ffi::PyType_GenericAlloc(globals().timer_type, 0))? };
+    let o = alloc(globals().timer_type, &FREE_TIMERS)?;
     fill(&o, loop_, callback, args, context)?;
     let h = Handle::of(&o);
     h.slot(layout().when).set(when);
@@ -211,24 +222,55 @@ pub fn run(o: &Obj) -> R<()> {
     super::task_step::leave_context(&context, result.map(drop))
 }
 
-/// After it ran: a handle that only we hold goes back to the pool.
-#[inline]
-pub fn recycle(o: Obj) {
-    // SAFETY: alive; under the GIL.
+fn slots<'a>(o: *mut PyObject) -> impl Iterator<Item = &'a Slot> {
+    let l = layout();
+    // The two that only a TimerHandle has come last.
+    let all = [l.callback, l.args, l.cancelled, l.loop_, l.source, l.repr, l.context, l.when, l.scheduled];
+    let n = if Handle(o).is_timer() { 9 } else { 7 };
+    // SAFETY: a `__slots__` member is one nullable object pointer, which is what a Slot is.
+    all.into_iter().take(n).map(move |offset| unsafe { &*o.cast::<u8>().add(offset).cast::<Slot>() })
+}
+
+unsafe extern "C" fn tp_traverse(o: *mut PyObject, visit: ffi::visitproc, arg: *mut c_void) -> c_int {
+    // SAFETY: the collector's visitor; a heap type's instances visit their type.
     unsafe {
-        let pool = &mut *POOL.0.get();
-        if ffi::Py_REFCNT(o.as_ptr()) != 1 || ffi::Py_TYPE(o.as_ptr()) != globals().handle_type || pool.len() >= KEEP {
-            return;
+        let mut r = visit(ffi::Py_TYPE(o).cast(), arg);
+        for slot in slots(o) {
+            if r != 0 {
+                break;
+            }
+            r = slot.visit(visit, arg);
         }
-        let h = Handle::of(&o);
-        // What it held may run Python when dropped; until then the handle is nobody's.
-        let old = (h.callback().take(), h.args().take(), h.context().take(), h.slot(layout().loop_).take());
-        let more = (h.slot(layout().source).take(), h.slot(layout().repr).take());
-        drop(old);
-        drop(more);
-        if ffi::Py_REFCNT(o.as_ptr()) == 1 && (*POOL.0.get()).len() < KEEP {
-            (*POOL.0.get()).push(o);
+        r
+    }
+}
+
+unsafe extern "C" fn tp_clear(o: *mut PyObject) -> c_int {
+    slots(o).for_each(Slot::clear);
+    0
+}
+
+unsafe extern "C" fn tp_dealloc(o: *mut PyObject) {
+    // SAFETY: reference count zero; the memory goes to the free list or back to the allocator. A subclass made in Python
+    // comes here too, through the interpreter's own dealloc, and its memory is not ours to keep.
+    unsafe {
+        let class = ffi::Py_TYPE(o);
+        ffi::PyObject_GC_UnTrack(o.cast());
+        ffi::PyObject_ClearWeakRefs(o);
+        slots(o).for_each(Slot::clear);
+        let g = globals();
+        let free = if class == g.handle_type {
+            Some(&FREE)
+        } else if class == g.timer_type {
+            Some(&FREE_TIMERS)
+        } else {
+            None
+        };
+        match free.map(|f| &mut *f.0.get()).filter(|f| f.len() < KEEP) {
+            Some(free) => free.push(o),
+            None => (*class).tp_free.map_or((), |f| f(o.cast())),
         }
+        ffi::Py_DECREF(class.cast());
     }
 }
 
@@ -265,9 +307,12 @@ pub fn make_types(g: &Globals) -> R<(*mut PyTypeObject, *mut PyTypeObject)> {
             name,
             // SAFETY: a live type.
             size: round_up(unsafe { (*base).tp_basicsize } as usize) + extra,
-            flags: ffi::Py_TPFLAGS_DEFAULT as u64 | ffi::Py_TPFLAGS_BASETYPE as u64,
-            // Without slots of our own the interpreter's handling of `__slots__` (visit, clear, free) is inherited.
-            slots: Vec::new(),
+            flags: ffi::Py_TPFLAGS_DEFAULT as u64 | ffi::Py_TPFLAGS_HAVE_GC as u64,
+            slots: vec![
+                slot(ffi::Py_tp_traverse, tp_traverse as *mut c_void),
+                slot(ffi::Py_tp_clear, tp_clear as *mut c_void),
+                slot(ffi::Py_tp_dealloc, tp_dealloc as *mut c_void),
+            ],
             methods: vec![no_args(c"cancel", m_cancel, doc)],
             attributes: Vec::new(),
         }
@@ -276,14 +321,4 @@ pub fn make_types(g: &Globals) -> R<(*mut PyTypeObject, *mut PyTypeObject)> {
     let handle = build(c"segue._core.Handle", g.handle_base, 0)?;
     let timer = build(c"segue._core.TimerHandle", g.timer_base, std::mem::size_of::<TimerToken>())?;
     Ok((handle, timer))
-}
-
-/// Whether `o` is a handle that our loop made.
-pub fn is_ours(o: *mut PyObject) -> bool {
-    let g = globals();
-    // SAFETY: alive.
-    unsafe {
-        let t = ffi::Py_TYPE(o);
-        t == g.handle_type || t == g.timer_type
-    }
 }

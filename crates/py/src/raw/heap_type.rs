@@ -90,11 +90,16 @@ pub fn round_up(n: usize) -> usize {
 
 /// Puts a raw method on a class that pyo3 made: pyo3's own methods cost more per call where `*args` are taken.
 pub fn add_method(class: *mut PyTypeObject, def: ffi::PyMethodDef) -> R<()> {
+    add_method_for(class, class, def)
+}
+
+/// The same for a method that accepts instances of `accepts`, a base of `class`.
+pub fn add_method_for(class: *mut PyTypeObject, accepts: *mut PyTypeObject, def: ffi::PyMethodDef) -> R<()> {
     let name = def.ml_name;
     let def = Box::leak(Box::new(def));
     // SAFETY: `def` lives forever; `class` is a mutable heap type.
     unsafe {
-        let descr = Obj::owned(ffi::PyDescr_NewMethod(class, def))?;
+        let descr = Obj::owned(ffi::PyDescr_NewMethod(accepts, def))?;
         match ffi::PyObject_SetAttrString(class.cast(), name, descr.as_ptr()) {
             0 => Ok(()),
             _ => Err(super::Raised),

@@ -12,6 +12,7 @@ use super::obj::{guard, Raised};
 #[cfg(not(Py_3_14))]
 use super::{globals::repr, obj::runtime_error};
 use super::{Obj, R};
+use crate::event_loop::LoopCore;
 
 pub struct Registry {
     /// The set of weak references inside `asyncio.tasks`' WeakSet of tasks.
@@ -116,18 +117,25 @@ pub fn register(task: *mut PyObject) -> R<()> {
 #[inline(always)]
 pub fn finished(_task: *mut PyObject) {}
 
+/// Asyncio's dict of running tasks says that `task` runs on `loop_`.
+///
+/// On our loops a task that suspends stays in the dict until the next step or until anything else runs
+/// ([`settle`]): steps that follow one another then cost one store each.
 #[cfg(not(Py_3_14))]
-pub fn enter(loop_: *mut PyObject, task: *mut PyObject) -> R<()> {
+pub fn enter(core: Option<&LoopCore>, loop_: *mut PyObject, task: *mut PyObject) -> R<()> {
     let current = registry().current;
+    let stale = core.is_some_and(|c| c.stale_current.replace(false));
     // SAFETY: a dict; both are alive and hashable.
     unsafe {
-        let running = ffi::PyDict_GetItemWithError(current, loop_);
-        if !running.is_null() {
-            return Err(runtime_error(&format!(
-                "Cannot enter into task {} while another task {} is being executed.",
-                repr(task),
-                repr(running)
-            )));
+        if !stale {
+            let running = ffi::PyDict_GetItemWithError(current, loop_);
+            if !running.is_null() {
+                return Err(runtime_error(&format!(
+                    "Cannot enter into task {} while another task {} is being executed.",
+                    repr(task),
+                    repr(running)
+                )));
+            }
         }
         match ffi::PyDict_SetItem(current, loop_, task) {
             0 => Ok(()),
@@ -137,10 +145,18 @@ pub fn enter(loop_: *mut PyObject, task: *mut PyObject) -> R<()> {
 }
 
 #[cfg(not(Py_3_14))]
-pub fn leave(loop_: *mut PyObject, task: *mut PyObject) -> R<()> {
+pub fn leave(core: Option<&LoopCore>, loop_: *mut PyObject, task: *mut PyObject, done: bool) -> R<()> {
     let current = registry().current;
     // SAFETY: as `enter`.
     unsafe {
+        if let Some(core) = core {
+            core.stale_current.set(true);
+            // A task that is done must not be kept alive by the dict.
+            if done && ffi::PyDict_SetItem(current, loop_, ffi::Py_None()) != 0 {
+                return Err(Raised);
+            }
+            return Ok(());
+        }
         let running = ffi::PyDict_GetItemWithError(current, loop_);
         if running != task {
             let name = if running.is_null() { "None".to_owned() } else { repr(running) };
@@ -153,13 +169,31 @@ pub fn leave(loop_: *mut PyObject, task: *mut PyObject) -> R<()> {
     }
 }
 
+/// Something else than a task of ours is about to run on the loop: no task is current.
+#[cfg(not(Py_3_14))]
+#[inline(always)]
+pub fn settle(core: &LoopCore, loop_: *mut PyObject) {
+    if core.stale_current.replace(false) {
+        // SAFETY: a dict; the loop is alive and hashable.
+        unsafe {
+            if ffi::PyDict_DelItem(registry().current, loop_) != 0 {
+                ffi::PyErr_Clear();
+            }
+        }
+    }
+}
+
 #[cfg(Py_3_14)]
-pub fn enter(loop_: *mut PyObject, task: *mut PyObject) -> R<()> {
+#[inline(always)]
+pub fn settle(_: &LoopCore, _: *mut PyObject) {}
+
+#[cfg(Py_3_14)]
+pub fn enter(_: Option<&LoopCore>, loop_: *mut PyObject, task: *mut PyObject) -> R<()> {
     call(registry().enter, &[loop_, task]).map(drop)
 }
 
 #[cfg(Py_3_14)]
-pub fn leave(loop_: *mut PyObject, task: *mut PyObject) -> R<()> {
+pub fn leave(_: Option<&LoopCore>, loop_: *mut PyObject, task: *mut PyObject, _: bool) -> R<()> {
     call(registry().leave, &[loop_, task]).map(drop)
 }
 

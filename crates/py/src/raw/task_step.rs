@@ -88,13 +88,15 @@ pub fn step_in_current_context(o: *mut PyObject, exc: Option<Obj>) -> R<()> {
     let s = unsafe { state(o) };
     // SAFETY: `o` is alive; the extra reference keeps it so while its coroutine runs.
     let _alive = unsafe { Obj::borrowed(o) };
-    registry::enter(s.future.loop_.get(), o)?;
+    let core = s.future.core();
+    registry::enter(core, s.future.loop_.get(), o)?;
     let result = run(o, s, exc);
+    let done = s.future.is_done();
     match result {
-        Ok(()) => registry::leave(s.future.loop_.get(), o),
+        Ok(()) => registry::leave(core, s.future.loop_.get(), o, done),
         Err(Raised) => {
             let exc = take_raised();
-            let left = registry::leave(s.future.loop_.get(), o);
+            let left = registry::leave(core, s.future.loop_.get(), o, done);
             match exc {
                 Some(exc) => Err(raise_object(exc)),
                 None => left,
