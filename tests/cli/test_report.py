@@ -153,7 +153,7 @@ def test_task_started_through_a_library_names_the_programs_line(tmp_path: Path) 
         anyio.run(main)
         """
     _, report = report_of(tmp_path, program)
-    assert re.search(r'child<br/>app.py:5 main"\]', report)
+    assert re.search(r'__main__.child: [^"]*<br/>app.py:5 main"\]', report)
 
 
 def test_large_tree_is_capped_and_says_so(tmp_path: Path) -> None:
