@@ -190,17 +190,17 @@ PROJECTS = {
         Project(
             "aiojobs",
             "1.4.0",
-            requires=("aiojobs[aiohttp]", "pytest-aiohttp", "pytest-asyncio"),
+            requires=("aiojobs[aiohttp]", "pytest-aiohttp"),
             tests=("tests", "setup.cfg", "pyproject.toml"),
             arguments=(*PLAIN, "-o", "asyncio_mode=auto"),
-            plugins=("pytest_asyncio.plugin", "aiohttp.pytest_plugin"),
+            plugins=("pytest_asyncio.plugin", "pytest_aiohttp.plugin"),
         ),
         Project(
             "grpclib",
             "0.4.9",
             requires=("grpclib[protobuf]", "certifi", "faker", "googleapis-common-protos", "pytest-asyncio"),
             tests=("tests", "setup.cfg"),
-            arguments=PLAIN,
+            arguments=(*PLAIN, "-o", "asyncio_default_fixture_loop_scope=function"),
             plugins=("pytest_asyncio.plugin",),
         ),
     )
