@@ -14,6 +14,7 @@ import shutil
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -74,7 +75,7 @@ class Bench:
         }
 
     def _instructions(self, run: Run, contender: str, n: int) -> float:
-        out = self.scratch / f"callgrind.{contender}.{run.workload}.{run.connections}.{n}"
+        out = self.scratch / f"callgrind.{contender}.{run.workload}.{run.load}.{run.connections}.{n}"
         prefix = ["valgrind", "--quiet", "--tool=callgrind", f"--callgrind-out-file={out}"]
         if run.method is Method.INSTRUCTIONS:
             self._in_process(run, contender, "run", n, prefix)
@@ -231,15 +232,22 @@ def load_generator() -> Path:
 def certificate(folder: Path) -> Path:
     """A self-signed certificate and its key in one file, made by the openssl command."""
     pem = folder / "certificate.pem"
-    if pem.exists():
-        return pem
+    with _ONE_AT_A_TIME:
+        if not pem.exists():
+            _make_certificate(folder, pem)
+    return pem
+
+
+_ONE_AT_A_TIME = threading.Lock()  # counted runs share the CPUs, and would make one certificate each
+
+
+def _make_certificate(folder: Path, pem: Path) -> None:
     key, own = folder / "key.pem", folder / "own.pem"
     command = (
         "openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -days 2 -subj /CN=localhost"
     )
     subprocess.run([*command.split(), "-keyout", str(key), "-out", str(own)], check=True, capture_output=True)
     pem.write_text(key.read_text() + own.read_text())
-    return pem
 
 
 def missing_tools(methods: set[Method]) -> dict[Method, str]:

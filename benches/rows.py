@@ -52,6 +52,7 @@ class Target:
 
 
 BEST = "best peer"
+KIB = 1024
 UVLOOP = "uvloop"
 
 
@@ -74,6 +75,14 @@ def _count(name: str, title: str, workload: str, n: int, bound: float | None, wa
     )
 
 
+def _served(
+    name: str, title: str, workload: str, n: int, connections: int, bound: float | None, load: str = "tcp"
+) -> Row:
+    run = Run(Method.SERVER_INSTRUCTIONS, workload, n, load=load, connections=connections, size=KIB)
+    targets = (Target("<=", bound, UVLOOP),) if bound is not None else ()
+    return Row(name, title, "instructions", run, "per_operation", targets)
+
+
 def _time(
     name: str, title: str, workload: str, n: int, bound: float | None = None, warmup: int = 2000
 ) -> Row:
@@ -94,7 +103,6 @@ def _load(workload: str, connections: int, size: int, load: str = "tcp") -> Run:
     return Run(Method.THROUGHPUT, workload, load=load, connections=connections, size=size)
 
 
-KIB = 1024
 PROTOCOL_100 = _load("protocol_echo", 100, KIB)
 
 ROWS = (
@@ -107,22 +115,13 @@ ROWS = (
     _count("ir-sleep0", "sleep(0) switch", "sleep_zero", 10_000, 0.55),
     _count("ir-timer-fire", "call_later and the call", "timer_fire", 10_000, None),
     _count("ir-timer-cancel", "call_later and cancel", "timer_cancel", 10_000, None, 2_000),
-    Row(
-        "ir-echo-1",
-        "Protocol echo 1 KiB, 1 connection",
-        "instructions",
-        Run(Method.SERVER_INSTRUCTIONS, "protocol_echo", 3_000, connections=1, size=KIB),
-        "per_operation",
-        (Target("<=", 0.45, UVLOOP),),
-    ),
-    Row(
-        "ir-echo-100",
-        "Protocol echo 1 KiB, 100 connections",
-        "instructions",
-        Run(Method.SERVER_INSTRUCTIONS, "protocol_echo", 5_000, connections=100, size=KIB),
-        "per_operation",
-        (Target("<=", 0.45, UVLOOP),),
-    ),
+    _served("ir-echo-1", "Protocol echo 1 KiB, 1 connection", "protocol_echo", 3_000, 1, 0.45),
+    _served("ir-echo-100", "Protocol echo 1 KiB, 100 connections", "protocol_echo", 5_000, 100, 0.45),
+    _served("ir-streams", "Streams echo 1 KiB, 10 connections", "streams_echo", 3_000, 10, None),
+    _served("ir-sock", "sock_recv/sock_sendall echo 1 KiB, 10 connections", "sock_echo", 3_000, 10, None),
+    _served("ir-tls", "TLS Protocol echo 1 KiB, 10 connections", "protocol_echo", 3_000, 10, None, "tls"),
+    _served("ir-udp", "UDP echo 1 KiB, 10 peers", "datagram_echo", 3_000, 10, None, "udp"),
+    _served("ir-accept", "accept and close, 1 at a time", "accept_close", 500, 1, None, "connect"),
     # -- system calls and page faults ------------------------------------------------------------------------
     Row(
         "syscalls-100",

@@ -319,12 +319,9 @@ async def datagram_echo(board: Board, tls: ssl.SSLContext | None) -> Address:
             self.transport.sendto(data, peer)
 
     loop = asyncio.get_running_loop()
-    receiver = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
-    receiver.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 1 << 20)
-    receiver.bind((HOST, 0))
-    transport, _ = await loop.create_datagram_endpoint(Echo, sock=receiver)
+    transport, _ = await loop.create_datagram_endpoint(Echo, local_addr=(HOST, 0))
     board.kept.append(transport)
-    return receiver.getsockname()
+    return transport.get_extra_info("sockname")
 
 
 async def accept_close(board: Board, tls: ssl.SSLContext | None) -> Address:

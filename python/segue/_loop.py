@@ -8,22 +8,48 @@ runs once per connection or less often (opening, resolving, checking arguments) 
 from __future__ import annotations
 
 import asyncio
+import functools
+import os
+import selectors
 import signal
+import socket
+import stat
 import sys
 import threading
-from asyncio import base_events, events, format_helpers
+import weakref
+from asyncio import base_events, events, format_helpers, unix_events
 from asyncio.exceptions import SendfileNotAvailableError
-from asyncio.log import logger
 from typing import Any
 
 from . import _core
 
 
 class _NoSelector:
-    """Stands where asyncio keeps its selector; the descriptors are in the Rust core."""
+    """Stands where asyncio keeps its selector; the descriptors are in the Rust core, which answers for it."""
+
+    def __init__(self, loop: EventLoop) -> None:
+        self._loop = weakref.ref(loop)
+
+    def get_key(self, fileobj: Any) -> selectors.SelectorKey:
+        loop = self._loop()
+        reading, writing = loop._watched(fileobj) if loop is not None else (False, False)
+        if not reading and not writing:
+            raise KeyError(f"{fileobj!r} is not registered")
+        mask = (selectors.EVENT_READ if reading else 0) | (selectors.EVENT_WRITE if writing else 0)
+        fd = fileobj if isinstance(fileobj, int) else fileobj.fileno()
+        return selectors.SelectorKey(fileobj, fd, mask, None)
 
     def close(self) -> None:
         pass
+
+
+@functools.cache
+def _can_use_pidfd() -> bool:
+    try:
+        os.close(os.pidfd_open(os.getpid()))
+    except OSError:
+        return False
+    return True
 
 
 # Bound here: `segue run` lets the name in `asyncio` lead to Segue.
@@ -42,7 +68,8 @@ class EventLoop(_core.LoopCore, _AsyncioLoop):
         """`selector` is accepted since `asyncio.SelectorEventLoop` takes one; it is closed, not used."""
         if selector is not None:
             selector.close()
-        _AsyncioLoop.__init__(self, _NoSelector())  # type: ignore[arg-type]
+        self._listeners: dict[int, _core.Listener] = {}
+        _AsyncioLoop.__init__(self, _NoSelector(self))  # type: ignore[arg-type]
 
     def run_forever(self) -> None:
         """Run until `stop()` is called.
@@ -101,10 +128,139 @@ class EventLoop(_core.LoopCore, _AsyncioLoop):
             raise RuntimeError(f"File descriptor {fd!r} is used by transport {transport!r}")
 
     def _make_socket_transport(
-        self, sock: Any, protocol: Any, waiter: Any = None, *, extra: Any = None, server: Any = None, **_: Any
-    ) -> _core.Transport:
+        self, sock: Any, protocol: Any, waiter: Any = None, *, extra: Any = None, server: Any = None, **kwargs: Any
+    ) -> Any:
+        if not isinstance(sock.fileno(), int):
+            # Something that only looks like a socket has no descriptor to wait for.
+            return super()._make_socket_transport(sock, protocol, waiter, extra=extra, server=server, **kwargs)
         base_events._set_nodelay(sock)
         return _core.Transport(self, sock, protocol, waiter, extra, server)
+
+    def _make_read_pipe_transport(self, pipe: Any, protocol: Any, waiter: Any = None, extra: Any = None) -> Any:
+        self._pipe_kind(pipe)
+        return _core.Transport(self, pipe, protocol, waiter, extra, None, "read")
+
+    def _make_write_pipe_transport(self, pipe: Any, protocol: Any, waiter: Any = None, extra: Any = None) -> Any:
+        kind = "write device" if self._pipe_kind(pipe) == "device" else "write"
+        return _core.Transport(self, pipe, protocol, waiter, extra, None, kind)
+
+    if sys.version_info < (3, 12):
+
+        async def _make_subprocess_transport(
+            self,
+            protocol: Any,
+            args: Any,
+            shell: bool,
+            stdin: Any,
+            stdout: Any,
+            stderr: Any,
+            bufsize: int,
+            extra: Any = None,
+            **kwargs: Any,
+        ) -> Any:
+            watcher = events.get_child_watcher()
+            if type(watcher) is not unix_events.ThreadedChildWatcher or not _can_use_pidfd():
+                return await super()._make_subprocess_transport(
+                    protocol, args, shell, stdin, stdout, stderr, bufsize, extra, **kwargs
+                )
+            # As later versions do by default: a descriptor tells of the child's end, not a thread for each child.
+            waiter = self.create_future()
+            transport = unix_events._UnixSubprocessTransport(
+                self, protocol, args, shell, stdin, stdout, stderr, bufsize, waiter=waiter, extra=extra, **kwargs
+            )
+            unix_events.PidfdChildWatcher().add_child_handler(
+                transport.get_pid(), self._child_watcher_callback, transport
+            )
+            try:
+                await waiter
+            except (SystemExit, KeyboardInterrupt):
+                raise
+            except BaseException:
+                transport.close()
+                await transport._wait()
+                raise
+            return transport
+
+    @staticmethod
+    def _pipe_kind(pipe: Any) -> str:
+        """What a pipe transport may be given, made non-blocking; ValueError for anything else (a regular file)."""
+        fd = pipe.fileno()
+        mode = os.fstat(fd).st_mode
+        if stat.S_ISCHR(mode):
+            kind = "device"
+        elif stat.S_ISFIFO(mode) or stat.S_ISSOCK(mode):
+            kind = "pipe"
+        else:
+            raise ValueError("Pipe transport is only for pipes, sockets and character devices")
+        os.set_blocking(fd, False)
+        return kind
+
+    def _start_serving(
+        self,
+        protocol_factory: Any,
+        sock: Any,
+        sslcontext: Any = None,
+        server: Any = None,
+        backlog: int = 100,
+        *args: Any,
+        **kwargs: Any,
+    ) -> None:
+        if sslcontext is None and isinstance(sock, socket.socket):
+            nodelay = sock.family in (socket.AF_INET, socket.AF_INET6)
+
+            def connected(conn: socket.socket) -> None:
+                protocol = None
+                try:
+                    if nodelay:
+                        conn.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+                    protocol = protocol_factory()
+                    _core.Transport(self, conn, protocol, None, None, server)
+                except (SystemExit, KeyboardInterrupt):
+                    conn.close()
+                    raise
+                except BaseException as exc:
+                    conn.close()
+                    self._incoming_failed(exc, protocol)
+
+        else:
+
+            def connected(conn: socket.socket) -> None:
+                self.create_task(
+                    self._accept_connection2(
+                        protocol_factory, conn, self._peer(conn), sslcontext, server, *args, **kwargs
+                    )
+                )
+
+        if not isinstance(sock, socket.socket):
+            super()._start_serving(protocol_factory, sock, sslcontext, server, backlog, *args, **kwargs)
+            return
+        listener = _core.Listener(self, sock, connected)
+        self._listeners[sock.fileno()] = listener
+        listener.start()
+
+    @staticmethod
+    def _peer(conn: socket.socket) -> dict[str, Any]:
+        try:
+            return {"peername": conn.getpeername()}
+        except OSError:
+            return {}
+
+    def _incoming_failed(self, exc: BaseException, protocol: Any) -> None:
+        """As asyncio: shown in debug mode only, since a peer can cause it at will."""
+        if self._debug:
+            context: dict[str, Any] = {
+                "message": "Error on transport creation for incoming connection",
+                "exception": exc,
+            }
+            if protocol is not None:
+                context["protocol"] = protocol
+            self.call_exception_handler(context)
+
+    def _stop_serving(self, sock: Any) -> None:
+        listener = self._listeners.pop(sock.fileno(), None)
+        if listener is not None:
+            listener.stop()
+        super()._stop_serving(sock)
 
     async def _sendfile_native(self, transp: Any, file: Any, offset: int, count: int | None) -> int:
         if not isinstance(transp, _core.Transport):
@@ -137,7 +293,7 @@ class EventLoop(_core.LoopCore, _AsyncioLoop):
     def _callback_was_slow(self, handle: asyncio.Handle, seconds: float) -> None:
         """Debug mode: a callback took longer than `slow_callback_duration`; called by the core."""
         what = base_events._format_handle(handle) if isinstance(handle, asyncio.Handle) else repr(handle)
-        logger.warning("Executing %s took %.3f seconds", what, seconds)
+        base_events.logger.warning("Executing %s took %.3f seconds", what, seconds)
 
 
 def new_event_loop() -> EventLoop:

@@ -46,6 +46,8 @@ class Recorder:
     reading_paused: bool = False
     closed: bool = False
     """close() or abort() was called by the application."""
+    quiet_after_close: bool = True
+    """Nothing is received after close(). Over TLS asyncio still delivers what was there before the shutdown."""
 
     def note(self, call: str, allowed: bool) -> None:
         self.calls.append(call)
@@ -56,18 +58,22 @@ class Recorder:
     def alive(self) -> bool:
         return self.transport is not None and not self.lost
 
+    @property
+    def deaf(self) -> bool:
+        return self.closed and self.quiet_after_close
+
     def connection_made(self, transport: asyncio.Transport) -> None:
         self.note("made", self.transport is None)
         self.transport = transport
 
     def received_bytes(self, data: bytes) -> None:
-        self.note("data", self.alive and not self.eof and not self.reading_paused and not self.closed)
+        self.note("data", self.alive and not self.eof and not self.reading_paused and not self.deaf)
         if not data:
             raise BrokenPromise("data_received was called with no data")
         self.received += data
 
     def eof_received(self) -> bool:
-        self.note("eof", self.alive and not self.eof and not self.closed)
+        self.note("eof", self.alive and not self.eof and not self.deaf)
         self.eof = True
         return self.keep_open
 
@@ -93,18 +99,23 @@ class Plain(Recorder, asyncio.Protocol):
 class Buffered(Recorder, asyncio.BufferedProtocol):
     """Offers a buffer of changing size, smaller than what is there to be read more often than not."""
 
-    offered: bytearray = bytearray()
-    turn: int = 0
+    offered = bytearray()
+    turn = 0
+    sizes = (1, 100, 4096, 65_536)
 
-    def get_buffer(self, sizehint: int) -> bytearray:
+    def get_buffer(self, sizehint: int) -> memoryview:
         self.turn += 1
-        self.offered = bytearray((1, 100, 4096, 65_536)[self.turn % 4])
-        return self.offered
+        self.offered = bytearray(self.sizes[self.turn % len(self.sizes)])
+        return memoryview(self.offered)  # of a bytearray itself CPython's TLS makes copies
 
     def buffer_updated(self, nbytes: int) -> None:
         if not 0 < nbytes <= len(self.offered):
             raise BrokenPromise(f"buffer_updated({nbytes}) of a buffer of {len(self.offered)}")
         self.received_bytes(bytes(self.offered[:nbytes]))
+
+
+class LargeBuffered(Buffered):
+    sizes = (1 << 20,)
 
 
 class Peer:
@@ -189,17 +200,20 @@ class Peer:
             self.was_reset = True
 
     def receive(self) -> None:
-        if self.closed or self.ended:
+        if self.closed:
             return
-        data = self._fill()
+        self._flush()
+        data = b"" if self.ended else self._fill()
         if not self.tls:
             self.received += data
             return
-        self.incoming.write(data)
+        if data:
+            self.incoming.write(data)
         try:
             while True:
                 plain = self.tls.read(1 << 16)
-                if not plain:
+                if not plain:  # close_notify
+                    self.ended = True
                     break
                 self.received += plain
         except ssl.SSLWantReadError:

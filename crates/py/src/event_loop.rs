@@ -448,6 +448,28 @@ impl LoopCore {
         Ok(self.io.owner(descriptor(fd)?).map(|o| o.bound(py).unbind()))
     }
 
+    /// Puts a handle on the ready queue: for asyncio's own code that made one (signals).
+    fn _add_callback(&self, handle: &Bound<'_, PyAny>) -> PyResult<()> {
+        let g = globals();
+        // SAFETY: both alive; the handle's slots are read only after this check.
+        if unsafe { ffi::PyType_IsSubtype(ffi::Py_TYPE(handle.as_ptr()), g.handle_base) } == 0 {
+            return Err(pyo3::exceptions::PyTypeError::new_err("an asyncio.Handle is required"));
+        }
+        self.push(Job::Handle(Obj::from(handle.clone())));
+        Ok(())
+    }
+
+    fn _add_callback_signalsafe(&self, handle: &Bound<'_, PyAny>) -> PyResult<()> {
+        self._add_callback(handle)?;
+        self.io.reactor.waker().wake();
+        Ok(())
+    }
+
+    /// `(reading, writing)`: whether a descriptor is watched by `add_reader` and `add_writer`.
+    fn _watched(&self, fd: &Bound<'_, PyAny>) -> PyResult<(bool, bool)> {
+        Ok(self.io.watched(descriptor(fd)?))
+    }
+
     /// `(ready, timers, watched descriptors, transports and listeners)`: how much waits.
     fn _counts(&self) -> (usize, usize, usize, usize) {
         let (watched, owned) = self.io.counts();

@@ -16,7 +16,7 @@ use crate::raw::Obj;
 pub type OnReady = fn(*mut pyo3::ffi::PyObject, Readiness) -> crate::raw::R<()>;
 
 enum Source {
-    Watch { fd: RawFd, reader: Option<Obj>, writer: Option<Obj> },
+    Watch { reader: Option<Obj>, writer: Option<Obj> },
     Object { object: Obj, on_ready: OnReady },
 }
 
@@ -100,7 +100,7 @@ impl Io {
                 Direction::Write => (None, Some(handle)),
             };
             let interest = Interest { readable: reader.is_some(), writable: writer.is_some() };
-            let (index, token) = sources.insert(Source::Watch { fd, reader, writer });
+            let (index, token) = sources.insert(Source::Watch { reader, writer });
             if let Err(e) = self.reactor.add_level(fd, token, interest) {
                 let refused = sources.remove(index);
                 drop(sources);
@@ -111,7 +111,7 @@ impl Io {
             return Ok(None);
         };
         let token = sources.token(index);
-        let Some(Source::Watch { reader, writer, .. }) = &mut sources.entries[index as usize].source else {
+        let Some(Source::Watch { reader, writer }) = &mut sources.entries[index as usize].source else {
             return Ok(None);
         };
         let old = if direction == Direction::Read { reader.replace(handle) } else { writer.replace(handle) };
@@ -134,7 +134,7 @@ impl Io {
         let mut sources = self.sources.borrow_mut();
         let index = *sources.watched.get(&fd)?;
         let token = sources.token(index);
-        let Some(Source::Watch { reader, writer, .. }) = &mut sources.entries[index as usize].source else {
+        let Some(Source::Watch { reader, writer }) = &mut sources.entries[index as usize].source else {
             return None;
         };
         let old = if direction == Direction::Read { reader.take() } else { writer.take() };
@@ -203,7 +203,7 @@ impl Io {
         let index = token as u32;
         match sources.entries.get(index as usize) {
             Some(entry) if sources.token(index) == token => match &entry.source {
-                Some(Source::Watch { reader, writer, .. }) => {
+                Some(Source::Watch { reader, writer }) => {
                     Ready::Handles(reader.clone().filter(|_| ready.readable), writer.clone().filter(|_| ready.writable))
                 }
                 Some(Source::Object { object, on_ready }) => Ready::Object(object.clone(), *on_ready),
@@ -213,9 +213,13 @@ impl Io {
         }
     }
 
-    /// Whether a user's handle is still the one being watched.
-    pub fn is_watched(&self, fd: RawFd) -> bool {
-        self.sources.borrow().watched.contains_key(&fd)
+    /// Whether a user's descriptor is watched for reading and for writing.
+    pub fn watched(&self, fd: RawFd) -> (bool, bool) {
+        let sources = self.sources.borrow();
+        match sources.watched.get(&fd).and_then(|&i| sources.entries[i as usize].source.as_ref()) {
+            Some(Source::Watch { reader, writer }) => (reader.is_some(), writer.is_some()),
+            _ => (false, false),
+        }
     }
 
     /// Takes everything out, for a loop that is being closed.
@@ -229,7 +233,7 @@ impl Io {
         }
         for entry in taken.entries {
             match entry.source {
-                Some(Source::Watch { reader, writer, fd: _ }) => out.extend(reader.into_iter().chain(writer)),
+                Some(Source::Watch { reader, writer }) => out.extend(reader.into_iter().chain(writer)),
                 Some(Source::Object { object, .. }) => out.push(object),
                 None => {}
             }
@@ -243,7 +247,7 @@ impl Io {
         };
         for entry in &sources.entries {
             match &entry.source {
-                Some(Source::Watch { reader, writer, .. }) => reader.iter().chain(writer).try_for_each(&mut *f)?,
+                Some(Source::Watch { reader, writer }) => reader.iter().chain(writer).try_for_each(&mut *f)?,
                 Some(Source::Object { object, .. }) => f(object)?,
                 None => {}
             }

@@ -6,6 +6,7 @@
 //! | [`loop_methods`] | its hot methods: call_soon, call_later, create_task, create_future |
 //! | [`io`] | which object or handle a ready descriptor belongs to |
 //! | [`job`] | what the ready queue holds |
+//! | [`listener`] | accepting connections |
 //! | [`raw`] | the hand-built types: Future, Task, Handle |
 //! | [`transport`] | the stream transport |
 //! | [`scope`] | cancel scopes on tasks |
@@ -16,6 +17,7 @@ mod event_loop;
 mod fork;
 mod io;
 mod job;
+mod listener;
 mod loop_methods;
 mod raw;
 mod read_buffer;
@@ -30,6 +32,7 @@ use pyo3::prelude::*;
 fn _core(m: &Bound<'_, PyModule>) -> PyResult<()> {
     fork::watch();
     m.add_class::<event_loop::LoopCore>()?;
+    m.add_class::<listener::Listener>()?;
     let loop_type: *mut pyo3::ffi::PyTypeObject = m.getattr("LoopCore")?.into_ptr().cast();
     raw::globals::init(loop_type)?;
     loop_methods::add_to(loop_type)?;

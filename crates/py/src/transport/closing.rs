@@ -180,6 +180,14 @@ pub fn unregister(s: &State) {
     }
 }
 
+/// After the end of the input, with nothing to write, the loop has no business with the transport: it lets go of it, so that
+/// one which everybody else has forgotten is collected (and says that it was not closed).
+pub fn rest_if_idle(s: &State) {
+    if (s.at_eof.get() || s.kind.get() == super::state::Kind::WriteDevice) && s.outbox.borrow().is_empty() {
+        unregister(s);
+    }
+}
+
 /// Enters the reactor. What is readable or writable already comes as the first event.
 pub fn register(o: *mut PyObject, s: &State) -> R<()> {
     let Some(core) = s.core() else { return Ok(()) };

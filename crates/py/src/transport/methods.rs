@@ -41,7 +41,12 @@ fn init(o: *mut PyObject, args: *mut PyObject, kwargs: *mut PyObject) -> R<()> {
         "socket" => Kind::Socket,
         "read" => Kind::ReadPipe,
         "write" => Kind::WritePipe,
-        other => return Err(value_error(&format!("kind must be 'socket', 'read' or 'write', not '{other}'"))),
+        "write device" => Kind::WriteDevice,
+        other => {
+            return Err(value_error(&format!(
+                "kind must be 'socket', 'read', 'write' or 'write device', not '{other}'"
+            )))
+        }
     };
     s.kind.set(kind);
     // SAFETY: everything is alive.
@@ -132,7 +137,11 @@ fn schedule_start(o: *mut PyObject, s: &State, core: &LoopCore, waiter: *mut PyO
 }
 
 fn start_reading(o: *mut PyObject) -> R<Obj> {
-    register(o, st(o))?;
+    let s = st(o);
+    s.started.set(true);
+    if s.kind.get() != Kind::WriteDevice || !s.outbox.borrow().is_empty() {
+        register(o, s)?;
+    }
     Ok(Obj::none())
 }
 
@@ -285,7 +294,8 @@ fn repr(o: *mut PyObject) -> R<Obj> {
         let read = if s.paused.get() || s.at_eof.get() { "idle" } else { "polling" };
         let size = s.outbox.borrow().len();
         let write = if size > 0 { "polling" } else { "idle" };
-        format!("fd={} read={read} write=<{write}, bufsize={size}>", s.fd.get())
+        let open = if s.kind.get().is_pipe() { "open " } else { "" };
+        format!("{open}fd={} read={read} write=<{write}, bufsize={size}>", s.fd.get())
     };
     Obj::str(&format!("<{class} {state}>"))
 }
@@ -342,6 +352,7 @@ getter!(g_closing, |o| Ok(Obj::bool(st(o).closing.get())));
 getter!(g_eof, |o| Ok(Obj::bool(st(o).eof_written.get())));
 getter!(g_paused, |o| Ok(Obj::bool(st(o).paused.get())));
 getter!(g_lost, |o| Obj::int(st(o).lost.get().into()));
+getter!(g_protocol_paused, |o| Ok(Obj::bool(st(o).outbox.borrow().is_paused())));
 getter!(g_true, |_| Ok(Obj::bool(true)));
 getter!(g_sendfile, |_| {
     let modes = attr(&import("asyncio.constants")?, "_SendfileMode")?;
@@ -458,7 +469,7 @@ unsafe extern "C" fn tp_dealloc(o: *mut PyObject) {
 }
 
 pub fn make_type(g: &Globals) -> R<*mut PyTypeObject> {
-    let base: *mut PyTypeObject = attr(&import("asyncio.transports")?, "Transport")?.into_ptr().cast();
+    let base: *mut PyTypeObject = attr(&import("asyncio.transports")?, "_FlowControlMixin")?.into_ptr().cast();
     // SAFETY: a live type; the layout is fixed before the first instance.
     let base_size = unsafe {
         EXTRA_OFFSET = handle::slot_offset(base, g.names.extra_slot)?;
@@ -516,6 +527,7 @@ pub fn make_type(g: &Globals) -> R<*mut PyTypeObject> {
             attribute(c"_eof", g_eof, None),
             attribute(c"_paused", g_paused, None),
             attribute(c"_conn_lost", g_lost, None),
+            attribute(c"_protocol_paused", g_protocol_paused, None),
             attribute(c"_start_tls_compatible", g_true, None),
             attribute(c"_sendfile_compatible", g_sendfile, None),
         ],

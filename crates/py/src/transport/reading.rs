@@ -22,14 +22,27 @@ pub fn on_ready(o: *mut PyObject, ready: Readiness) -> R<()> {
     // SAFETY: alive; the reference keeps it so while protocols run.
     let _alive = unsafe { Obj::borrowed(o) };
     in_context(s, || {
+        if s.kind.get() == Kind::WritePipe && (ready.error || ready.read_closed) {
+            return reader_is_gone(o, s);
+        }
         if ready.writable && !s.outbox.borrow().is_empty() {
             flush(o)?;
         }
-        if ready.readable {
+        if ready.readable && matches!(s.kind.get(), Kind::Socket | Kind::ReadPipe) {
             on_readable(o, s, ready.read_closed)?;
         }
         Ok(())
     })
+}
+
+/// The other end of a pipe that we write to was closed.
+fn reader_is_gone(o: *mut PyObject, s: &State) -> R<()> {
+    if s.outbox.borrow().is_empty() {
+        return close(o);
+    }
+    // SAFETY: BrokenPipeError is alive.
+    let exc = crate::raw::obj::call(unsafe { ffi::PyExc_BrokenPipeError }, &[])?;
+    super::closing::force_close(o, exc)
 }
 
 fn on_readable(o: *mut PyObject, s: &State, until_eof: bool) -> R<()> {
@@ -161,7 +174,10 @@ fn on_eof(o: *mut PyObject, s: &State) -> R<()> {
     let protocol = s.protocol.obj_or_none();
     match call_method(globals().names.eof_received, &[protocol.as_ptr()]).and_then(|keep| is_true(keep.as_ptr())) {
         Err(Raised) => failed_in_protocol(o, "Fatal error: protocol.eof_received() call failed."),
-        Ok(true) if s.kind.get() == Kind::Socket => Ok(()),
+        Ok(true) if s.kind.get() == Kind::Socket => {
+            super::closing::rest_if_idle(s);
+            Ok(())
+        }
         Ok(_) => close(o),
     }
 }

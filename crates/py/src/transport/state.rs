@@ -17,13 +17,19 @@ pub enum Kind {
     Socket,
     ReadPipe,
     WritePipe,
+    /// A terminal or another character device: watched only while something waits to be written.
+    WriteDevice,
 }
 
 impl Kind {
+    pub fn is_pipe(self) -> bool {
+        self != Kind::Socket
+    }
+
     pub fn name(self) -> &'static str {
         match self {
             Kind::Socket => "socket",
-            Kind::ReadPipe | Kind::WritePipe => "pipe",
+            _ => "pipe",
         }
     }
 }
@@ -61,6 +67,8 @@ pub struct State {
     pub kind: Cell<Kind>,
     /// The protocol reads into buffers of its own (`BufferedProtocol`).
     pub buffered: Cell<bool>,
+    /// `connection_made` is over: the reactor may be entered.
+    pub started: Cell<bool>,
     pub registered: Cell<bool>,
     pub paused: Cell<bool>,
     /// Something may be there to read: an edge came while nobody was reading.
@@ -125,6 +133,7 @@ pub fn alloc(class: *mut PyTypeObject) -> R<Obj> {
                 lost: Cell::new(0),
                 kind: Cell::new(Kind::Socket),
                 buffered: Cell::new(false),
+                started: Cell::new(false),
                 registered: Cell::new(false),
                 paused: Cell::new(false),
                 read_pending: Cell::new(false),

@@ -72,7 +72,7 @@ fn new_bytes(bytes: &[u8]) -> R<Obj> {
 fn send(s: &State, data: &[u8]) -> Sent {
     match s.kind.get() {
         Kind::Socket => socket::send(s.fd.get(), data),
-        Kind::ReadPipe | Kind::WritePipe => socket::write(s.fd.get(), data),
+        _ => socket::write(s.fd.get(), data),
     }
 }
 
@@ -88,7 +88,7 @@ fn refuse_after_eof(s: &State, method: &str) -> R<()> {
 
 /// Writing into a lost connection is dropped, and after a while remarked upon.
 fn dropped(s: &State) -> R<bool> {
-    if s.lost.get() == 0 {
+    if s.lost.get() == 0 && !(s.kind.get().is_pipe() && s.closing.get()) {
         return Ok(false);
     }
     if s.lost.get() >= LOG_THRESHOLD {
@@ -156,7 +156,7 @@ fn write_chunk(o: *mut PyObject, s: &State, chunk: Chunk) -> R<()> {
 #[cold]
 fn write_failed(o: *mut PyObject, s: &State, e: &std::io::Error) -> R<()> {
     let text = format!("Fatal write error on {} transport", s.kind.get().name());
-    if s.kind.get() == Kind::WritePipe {
+    if s.kind.get().is_pipe() {
         s.lost.set(s.lost.get() + 1);
     }
     fatal_error(o, os_error_object(e)?, &text)
@@ -257,6 +257,7 @@ fn drained(o: *mut PyObject, s: &State) -> R<()> {
         }
         return Ok(());
     }
+    super::closing::rest_if_idle(s);
     if s.eof_written.get() {
         return finish_eof(o, s);
     }
@@ -266,6 +267,10 @@ fn drained(o: *mut PyObject, s: &State) -> R<()> {
 /// `write_eof`: half-closes once everything is out.
 pub fn write_eof(o: *mut PyObject) -> R<()> {
     let s = st(o);
+    if s.kind.get().is_pipe() {
+        // A pipe's end of file is its closing.
+        return super::closing::close(o);
+    }
     if s.closing.get() || s.eof_written.replace(true) {
         return Ok(());
     }
@@ -276,18 +281,17 @@ pub fn write_eof(o: *mut PyObject) -> R<()> {
 }
 
 fn finish_eof(o: *mut PyObject, s: &State) -> R<()> {
-    match s.kind.get() {
-        Kind::Socket => match socket::shutdown_write(s.fd.get()) {
-            Ok(()) => Ok(()),
-            Err(e) if e.raw_os_error() == Some(libc::ENOTCONN) => Ok(()),
-            Err(e) => fatal_error(o, os_error_object(&e)?, "Fatal write error on socket transport"),
-        },
-        // A pipe's end of file is its closing.
-        Kind::ReadPipe | Kind::WritePipe => super::closing::close(o),
+    match socket::shutdown_write(s.fd.get()) {
+        Ok(()) => Ok(()),
+        Err(e) if e.raw_os_error() == Some(libc::ENOTCONN) => Ok(()),
+        Err(e) => fatal_error(o, os_error_object(&e)?, "Fatal write error on socket transport"),
     }
 }
 
 pub fn maybe_pause(o: *mut PyObject, s: &State) -> R<()> {
+    if !s.registered.get() && s.started.get() && !s.outbox.borrow().is_empty() {
+        super::closing::register(o, s)?;
+    }
     let change = s.outbox.borrow_mut().check_pause();
     match change {
         FlowChange::Pause => tell(o, s, globals().names.pause_writing, "protocol.pause_writing() failed"),
