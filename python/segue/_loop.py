@@ -168,9 +168,9 @@ class EventLoop(_core.LoopCore, _AsyncioLoop):
             transport = unix_events._UnixSubprocessTransport(
                 self, protocol, args, shell, stdin, stdout, stderr, bufsize, waiter=waiter, extra=extra, **kwargs
             )
-            unix_events.PidfdChildWatcher().add_child_handler(
-                transport.get_pid(), self._child_watcher_callback, transport
-            )
+            pid = transport.get_pid()
+            pidfd = os.pidfd_open(pid)
+            self._add_reader(pidfd, self._child_exited, pid, pidfd, transport)
             try:
                 await waiter
             except (SystemExit, KeyboardInterrupt):
@@ -180,6 +180,19 @@ class EventLoop(_core.LoopCore, _AsyncioLoop):
                 await transport._wait()
                 raise
             return transport
+
+        def _child_exited(self, pid: int, pidfd: int, transport: Any) -> None:
+            self._remove_reader(pidfd)
+            os.close(pidfd)
+            try:
+                _, status = os.waitpid(pid, 0)
+            except ChildProcessError:
+                # Somebody else has waited for it, so its status is lost; asyncio's watchers say 255 too.
+                returncode = 255
+                base_events.logger.warning("child process pid %d exit status already read: will report returncode 255", pid)
+            else:
+                returncode = os.waitstatus_to_exitcode(status)
+            transport._process_exited(returncode)
 
     @staticmethod
     def _pipe_kind(pipe: Any) -> str:

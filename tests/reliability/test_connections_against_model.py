@@ -10,7 +10,7 @@ import socket
 from dataclasses import dataclass, field
 
 import pytest
-from connection_model import Buffered, Peer, Plain, Recorder, pattern
+from connection_model import Buffered, LargeBuffered, Peer, Plain, Recorder, pattern
 from hypothesis import given, note
 from hypothesis import strategies as st
 
@@ -209,15 +209,20 @@ async def connected(kind, near_is_server, recorder, contexts):
 @given(
     commands=COMMANDS,
     near_is_server=st.booleans(),
-    recorder_type=st.sampled_from([Plain, Buffered]),
+    buffered=st.booleans(),
     keep_open=st.booleans(),
 )
-def test_any_scenario(run, contexts, kind, commands, near_is_server, recorder_type, keep_open):
+def test_any_scenario(run, loop_name, contexts, kind, commands, near_is_server, buffered, keep_open):
     tls = kind.endswith("tls")  # which has no half-open connections
+    # Two things that asyncio's TLS gets wrong, and Segue's must not: it drops the tail of what was received when
+    # get_buffer offers less than that, and hangs when close_notify arrives while it still has bytes to write.
+    careful = tls and loop_name == "asyncio"
+    recorder_type = Plain if not buffered else LargeBuffered if careful else Buffered
     recorder = recorder_type(keep_open=keep_open and not tls, quiet_after_close=not tls)
 
     async def main():
         scenario = await connected(kind, near_is_server, recorder, contexts)
+        scenario.early_half_close = not careful
         try:
             for command in commands:
                 await scenario.command(*command)
