@@ -35,9 +35,7 @@ def options() -> argparse.Namespace:
     )
     parser.add_argument("--pairs", type=int, default=30, help="rounds of each timed row (default 30)")
     parser.add_argument("--repeats", type=int, default=1, help="rounds of each counted row (default 1)")
-    parser.add_argument(
-        "--quick", action="store_true", help="5 rounds of each timed row: a first look"
-    )
+    parser.add_argument("--quick", action="store_true", help="5 rounds of each timed row: a first look")
     parser.add_argument(
         "--python", action="append", help="interpreter to measure (again for more; default: this one)"
     )
