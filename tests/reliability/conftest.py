@@ -1,7 +1,8 @@
 """Fixtures of the reliability tests: what a loop must survive, on asyncio's loop and on Segue's.
 
-How long the tests go on is set by the environment variable RELIABILITY_SCALE, a fraction of the full size (1 million
-connections, 10 million timers, 2,000 random scenarios): 0.02 unless it is set, 1 in `make reliability`.
+How long the tests go on is set by the environment variable RELIABILITY_SCALE, a fraction of the full
+size (1 million connections, 10 million timers, 2,000 random scenarios): 0.02 unless it is set, 1 in
+`make reliability`.
 """
 
 from __future__ import annotations
@@ -89,7 +90,7 @@ _libc.mallinfo2.restype = _MallInfo2
 
 @dataclass(frozen=True)
 class Usage:
-    """What the process holds: open descriptors, Python's allocated blocks, bytes from malloc (Rust's included)."""
+    """What the process holds: descriptors, Python's allocated blocks, bytes from malloc (Rust's too)."""
 
     descriptors: int
     blocks: int
@@ -102,13 +103,19 @@ class Usage:
         info = _libc.mallinfo2()
         return cls(open_descriptors(), sys.getallocatedblocks(), info.uordblks + info.hblkhd)
 
-    def assert_not_grown_from(self, before: Usage, per_round: int, rounds: int) -> None:
-        """At most `per_round` bytes (and one block per ten rounds) more than before: less than any leak."""
-        assert self.descriptors == before.descriptors, "descriptors leaked"
-        blocks = self.blocks - before.blocks
-        assert blocks <= 200 + rounds // 10, f"{blocks} Python blocks more after {rounds} rounds"
-        grown = self.malloc_bytes - before.malloc_bytes
-        assert grown <= 256 * 1024 + per_round * rounds, f"{grown} malloc bytes more after {rounds} rounds"
+    def since(self, before: Usage) -> Usage:
+        """How much more than `before` this is."""
+        return Usage(
+            self.descriptors - before.descriptors,
+            self.blocks - before.blocks,
+            self.malloc_bytes - before.malloc_bytes,
+        )
+
+    def assert_flat(self, blocks: int, malloc_bytes: int) -> None:
+        """Called on a difference: no descriptor, and not more memory than the allocators' own play."""
+        assert self.descriptors == 0, f"{self.descriptors} descriptors leaked"
+        assert self.blocks <= blocks, f"{self.blocks} Python blocks leaked"
+        assert self.malloc_bytes <= malloc_bytes, f"{self.malloc_bytes} bytes of malloc leaked"
 
 
 def open_descriptors() -> int:

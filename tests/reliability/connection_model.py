@@ -1,7 +1,8 @@
-"""What a transport promises its protocol, as a state machine, and the far end of a connection, driven by hand.
+"""What a transport promises its protocol, as a state machine, and the far end of a connection, by hand.
 
-`Recorder` is the protocol under test: it fails at once when it is called in an order that asyncio doesn't promise.
-`Peer` is the far end: a plain non-blocking socket (TLS over it by hand), so that it doesn't depend on any loop.
+`Recorder` is the protocol under test: it fails at once when it is called in an order that asyncio
+doesn't promise. `Peer` is the far end: a plain non-blocking socket (TLS over it by hand), so that it
+doesn't depend on any loop.
 Neither knows hypothesis; test_connections_against_model.py does.
 
 Promised order, with at most one connection_lost and nothing after it:
@@ -47,7 +48,7 @@ class Recorder:
     closed: bool = False
     """close() or abort() was called by the application."""
     quiet_after_close: bool = True
-    """Nothing is received after close(). Over TLS asyncio still delivers what was there before the shutdown."""
+    """Nothing is received after close(). Over TLS asyncio still delivers what came before it."""
 
     def note(self, call: str, allowed: bool) -> None:
         self.calls.append(call)

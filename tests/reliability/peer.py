@@ -1,9 +1,10 @@
-"""The other end of the connections in test_many_connections.py: plain sockets and epoll in a process of its own.
+"""The other end of the connections in test_many_connections.py: plain sockets and epoll in a process.
 
-Not asyncio on purpose: what it counts must not depend on what is tested. Addresses are of the loopback net only.
+Not asyncio on purpose: what it counts must not depend on what is tested. Addresses are of the loopback
+net only.
 
-    python peer.py hold PORT COUNT ROUNDS     open COUNT connections, echo on each ROUNDS times, close them all
-    python peer.py short PORT COUNT           open, echo once and end COUNT connections, some by reset, half-close
+    python peer.py hold PORT COUNT ROUNDS   open COUNT connections, echo on each ROUNDS times, close all
+    python peer.py short PORT COUNT         open, echo once and end COUNT connections in five ways
 """
 
 from __future__ import annotations

@@ -1,8 +1,9 @@
-"""Random scenarios against a model: no byte is lost, and every protocol method is called in the promised order.
+"""Random scenarios against a model: no byte is lost, every protocol method is called in its order.
 
-A scenario is a list of commands to both ends: writes, partial writes (small socket buffers), slow reading, half-close,
-close, abort, reset, kill. hypothesis finds them and makes the failing ones short. Over TCP, Unix sockets and TLS on
-both, with the loop's end as client and as server, with Protocol and BufferedProtocol.
+A scenario is a list of commands to both ends: writes, partial writes (small socket buffers), slow
+reading, half-close, close, abort, reset, kill. hypothesis finds them and makes the failing ones short.
+Over TCP, Unix sockets and TLS on both, with the loop's end as client and as server, with Protocol and
+BufferedProtocol.
 """
 
 import asyncio
@@ -38,7 +39,7 @@ class Scenario:
     recorder: Recorder
     peer: Peer
     early_half_close: bool = True
-    """False: the far end doesn't end its side of a TLS connection before it has read what was written to it."""
+    """False: the far end reads all that was written to it before it ends its own side."""
     written: int = 0
     eof_written: bool = False
     aborted: bool = False
@@ -214,8 +215,8 @@ async def connected(kind, near_is_server, recorder, contexts):
 )
 def test_any_scenario(run, loop_name, contexts, kind, commands, near_is_server, buffered, keep_open):
     tls = kind.endswith("tls")  # which has no half-open connections
-    # Two things that asyncio's TLS gets wrong, and Segue's must not: it drops the tail of what was received when
-    # get_buffer offers less than that, and hangs when close_notify arrives while it still has bytes to write.
+    # Two things that asyncio's TLS gets wrong, and Segue's must not: it drops the tail of what was received
+    # when get_buffer offers less than that, and hangs when close_notify comes while it has bytes to write.
     careful = tls and loop_name == "asyncio"
     recorder_type = Plain if not buffered else LargeBuffered if careful else Buffered
     recorder = recorder_type(keep_open=keep_open and not tls, quiet_after_close=not tls)

@@ -1,4 +1,4 @@
-"""A server that runs out of descriptors pauses accepting, says so, and serves everybody once there are some again."""
+"""A server that runs out of descriptors pauses accepting, says so, and serves everybody afterwards."""
 
 import json
 import subprocess
