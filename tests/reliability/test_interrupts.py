@@ -1,0 +1,171 @@
+"""Ctrl-C and other threads while the loop is busy with turns that never enter Python code.
+
+The busy part is a functools.partial that schedules itself: loop.call_soon calls it, it calls
+loop.call_soon, and on Segue no Python code runs at all. Each program is a process of its own, because a
+signal to this one would end the test.
+"""
+
+import signal
+import subprocess
+import sys
+import textwrap
+
+import pytest
+
+BUSY = """
+import asyncio, functools, os, signal, sys, threading, time
+
+if sys.argv[1] == "segue":
+    import segue
+    factory = segue.new_event_loop
+else:
+    factory = asyncio.SelectorEventLoop
+
+def keep_busy(loop):
+    again = functools.partial(loop.call_soon)
+    again.__setstate__((loop.call_soon, (again,), {}, None))
+    again()
+"""
+
+
+def start(loop_name, program):
+    source = BUSY + textwrap.dedent(program)
+    return subprocess.Popen(
+        [sys.executable, "-c", source, loop_name], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    )
+
+
+def finish(process, status):
+    try:
+        output, errors = process.communicate(timeout=30)
+    except subprocess.TimeoutExpired:
+        process.kill()
+        output, errors = process.communicate()
+        pytest.fail(f"the process did not end; it printed {output!r} and {errors[-2000:]!r}")
+    assert process.returncode == status, errors
+    return output, errors
+
+
+def test_ctrl_c_in_run_forever(loop_name):
+    process = start(
+        loop_name,
+        """
+        loop = factory()
+        keep_busy(loop)
+        loop.call_soon(functools.partial(print, "busy", flush=True))
+        try:
+            loop.run_forever()
+        except KeyboardInterrupt:
+            print("interrupted")
+        assert loop.run_until_complete(asyncio.sleep(0.01, "usable")) == "usable"
+        loop.close()
+        """,
+    )
+    assert process.stdout.readline() == "busy\n"
+    process.send_signal(signal.SIGINT)
+    assert finish(process, 0)[0] == "interrupted\n"
+
+
+def test_ctrl_c_cancels_the_main_task(loop_name):
+    process = start(
+        loop_name,
+        """
+        async def main():
+            keep_busy(asyncio.get_running_loop())
+            print("busy", flush=True)
+            try:
+                await asyncio.sleep(60)
+            except asyncio.CancelledError:
+                print("cancelled")
+                raise
+
+        with asyncio.Runner(loop_factory=factory) as runner:
+            runner.run(main())
+        """,
+    )
+    assert process.stdout.readline() == "busy\n"
+    process.send_signal(signal.SIGINT)
+    output, errors = finish(process, -signal.SIGINT)
+    assert output == "cancelled\n"
+    assert "KeyboardInterrupt" in errors
+
+
+def test_ctrl_c_when_idle(loop_name):
+    process = start(
+        loop_name,
+        """
+        async def main():
+            print("idle", flush=True)
+            await asyncio.Event().wait()
+
+        with asyncio.Runner(loop_factory=factory) as runner:
+            runner.run(main())
+        """,
+    )
+    assert process.stdout.readline() == "idle\n"
+    process.send_signal(signal.SIGINT)
+    assert "KeyboardInterrupt" in finish(process, -signal.SIGINT)[1]
+
+
+def test_signal_handler_runs_in_between(loop_name):
+    process = start(
+        loop_name,
+        """
+        loop = factory()
+        loop.add_signal_handler(signal.SIGTERM, loop.stop)
+        keep_busy(loop)
+        loop.call_soon(functools.partial(print, "busy", flush=True))
+        loop.run_forever()
+        print("stopped")
+        """,
+    )
+    assert process.stdout.readline() == "busy\n"
+    process.send_signal(signal.SIGTERM)
+    assert finish(process, 0)[0] == "stopped\n"
+
+
+def test_other_threads_make_progress(loop_name):
+    process = start(
+        loop_name,
+        """
+        loop = factory()
+        steps = []
+
+        def thread():
+            for step in range(200):
+                steps.append(step)
+                time.sleep(0)
+            loop.call_soon_threadsafe(loop.stop)
+
+        keep_busy(loop)
+        threading.Thread(target=thread).start()
+        loop.run_forever()
+        print(len(steps))
+        """,
+    )
+    assert finish(process, 0)[0] == "200\n"
+
+
+def test_timers_and_sockets_make_progress(loop_name):
+    process = start(
+        loop_name,
+        """
+        async def main():
+            keep_busy(asyncio.get_running_loop())
+            async def echo(reader, writer):
+                writer.write(await reader.readline())
+                writer.close()
+            async with await asyncio.start_server(echo, "127.0.0.1", 0) as server:
+                for _ in range(20):
+                    reader, writer = await asyncio.open_connection(*server.sockets[0].getsockname())
+                    writer.write(b"hello\\n")
+                    assert await reader.read() == b"hello\\n"
+                    writer.close()
+                    await asyncio.sleep(0.001)
+            print("served")
+
+        with asyncio.Runner(loop_factory=factory) as runner:
+            runner.run(main())
+        """,
+    )
+    assert finish(process, 0)[0] == "served\n"
