@@ -1,9 +1,10 @@
 """The contenders: a name, how to make its event loop, and the package that has to be installed for it.
 
 `uvloop-0.22` is the release that the targets were set against (0.23 reads and writes far more cheaply); it
-lives in a folder of its own, so that both can be measured in one run. `segue+events` is Segue with its
-event record switched on, by the environment variable given with `--events-env`; without that option it
-isn't a contender.
+lives in a folder of its own, so that both can be measured in one run.
+
+`segue+events` is Segue with its event record switched on; `segue`, beside it, has it off, so the two tell what
+the record costs. It runs on the counted in-process rows only.
 """
 
 import asyncio
@@ -11,6 +12,8 @@ import importlib
 import importlib.metadata
 from collections.abc import Callable
 from dataclasses import dataclass
+
+from rows import SERVED, Method
 
 Factory = Callable[[], asyncio.AbstractEventLoop]
 
@@ -27,12 +30,23 @@ def _aiofastnet() -> Factory:
     return aiofastnet.loop_factory(uvloop.new_event_loop)
 
 
+def _recording() -> Factory:
+    import segue
+
+    def factory() -> asyncio.AbstractEventLoop:
+        loop = segue.new_event_loop()
+        loop._start_recording()
+        return loop
+
+    return factory
+
+
 @dataclass(frozen=True)
 class Contender:
     name: str
     package: str | None  # what has to be installed for it; None for the standard library
     factory: Callable[[], Factory]
-    network_only: bool = False
+    methods: frozenset[Method] = frozenset(Method)  # the kinds of row that it takes part in
     pinned: str | None = None  # a requirement that run.py installs into a folder only this contender sees
 
 
@@ -44,9 +58,9 @@ CONTENDERS = {
         Contender("uvloop-0.22", "uvloop", _named("uvloop"), pinned="uvloop==0.22.1"),
         Contender("rloop", "rloop", _named("rloop")),
         Contender("blazio", "blazio", _named("blazio")),
-        Contender("aiofastnet", "aiofastnet", _aiofastnet, network_only=True),
+        Contender("aiofastnet", "aiofastnet", _aiofastnet, methods=SERVED),
         Contender("segue", "segue", _named("segue")),
-        Contender("segue+events", "segue", _named("segue")),
+        Contender("segue+events", "segue", _recording, methods=frozenset({Method.INSTRUCTIONS})),
     )
 }
 

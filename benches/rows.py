@@ -19,8 +19,9 @@ class Method(StrEnum):
     MEMORY = "memory"  # growth of resident memory, in-process workload
 
 
-COUNTED = {Method.INSTRUCTIONS, Method.SERVER_INSTRUCTIONS, Method.SERVER_SYSCALLS, Method.SERVER_FAULTS}
-SERVED = {Method.SERVER_INSTRUCTIONS, Method.SERVER_SYSCALLS, Method.SERVER_FAULTS, Method.THROUGHPUT}
+_SERVER_COUNTS = {Method.SERVER_INSTRUCTIONS, Method.SERVER_SYSCALLS, Method.SERVER_FAULTS}
+COUNTED = frozenset({Method.INSTRUCTIONS, *_SERVER_COUNTS})
+SERVED = frozenset({Method.THROUGHPUT, *_SERVER_COUNTS})
 
 
 @dataclass(frozen=True)
@@ -33,10 +34,6 @@ class Run:
     connections: int = 0
     size: int = 0  # bytes of a message
     heap: str | None = None  # fresh or grown; None leaves it to --heap
-
-    @property
-    def network(self) -> bool:
-        return self.method in SERVED
 
 
 @dataclass(frozen=True)

@@ -45,9 +45,6 @@ def options() -> argparse.Namespace:
     parser.add_argument(
         "--seconds", type=float, default=0.3, help="length of one timed server run (default 0.3)"
     )
-    parser.add_argument(
-        "--events-env", metavar="NAME=VALUE", help="adds segue+events: Segue with this variable set"
-    )
     parser.add_argument("--json", type=Path, metavar="FILE", help="also write every value as JSON")
     parser.add_argument("--write", action="store_true", help="write benches/results/ (JSON and Markdown)")
     parser.add_argument(
@@ -68,11 +65,11 @@ def chosen_rows(patterns: str) -> list[Row]:
     return rows
 
 
-def asked_for(names: str, events_env: str | None) -> list[str]:
+def asked_for(names: str) -> list[str]:
     asked = list(contenders.CONTENDERS) if names == "*" else names.split(",")
     if unknown := set(asked) - set(contenders.CONTENDERS):
         raise SystemExit(f"run.py: no contender is called {', '.join(sorted(unknown))}")
-    return [name for name in asked if name != "segue+events" or events_env is not None]
+    return asked
 
 
 def available(names: list[str], versions: dict[str, str]) -> list[str]:
@@ -104,9 +101,7 @@ def install_pinned(python: str, machine: dict[str, Any], names: list[str]) -> di
 
 def run_rounds(bench: Bench, run: Run, names: list[str], rounds: int) -> dict[str, Figures]:
     """Every contender once a round, starting one further each time; a peer that fails isn't tried again."""
-    figures = {
-        name: Figures() for name in names if run.network or not contenders.CONTENDERS[name].network_only
-    }
+    figures = {name: Figures() for name in names if run.method in contenders.CONTENDERS[name].methods}
 
     def once(name: str) -> None:
         if figures[name].error is not None:
@@ -159,8 +154,8 @@ def measure_python(
     }
     print(f"\nCPython {machine['python']}, {machine['cpu']}, {machine['cpus']} CPUs,", end=" ")
     print(f"load {machine['load_before']:.1f}")
-    environments = install_pinned(python, machine, asked_for(chosen.contenders, chosen.events_env))
-    names = available(asked_for(chosen.contenders, chosen.events_env), machine["contenders"])
+    environments = install_pinned(python, machine, asked_for(chosen.contenders))
+    names = available(asked_for(chosen.contenders), machine["contenders"])
     print("  " + ", ".join(f"{name} {machine['contenders'][name]}" for name in names))
     print(f"  GC: collect and freeze after start-up, default thresholds; heap: {chosen.heap}", flush=True)
     version = tuple(int(part) for part in machine["python"].split(".")[:2])
@@ -174,8 +169,6 @@ def measure_python(
     with tempfile.TemporaryDirectory(prefix="segue-bench-") as scratch:
         bench = Bench(python, Path(scratch), chosen.heap, seconds=chosen.seconds, keep=chosen.keep)
         bench.environment = environments
-        if chosen.events_env:
-            bench.environment["segue+events"] = dict([chosen.events_env.split("=", 1)])
         for row in rows:
             if row.run.method in absent:
                 measured[row.run] = {name: Figures(error=absent[row.run.method]) for name in names}

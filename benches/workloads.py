@@ -41,7 +41,7 @@ async def gather(n: int) -> None:
 async def gather_eager(n: int) -> None:
     """The same under `asyncio.eager_task_factory`: every coroutine finishes before `gather` has its task."""
     loop = asyncio.get_running_loop()
-    loop.set_task_factory(asyncio.eager_task_factory)
+    loop.set_task_factory(asyncio.eager_task_factory)  # type: ignore[attr-defined, unused-ignore]
     probe = _nothing()
     try:
         await loop.create_task(probe)
@@ -49,7 +49,7 @@ async def gather_eager(n: int) -> None:
         probe.close()
 
         def factory(loop, coro, *, eager_start=None, **kwargs):  # type: ignore[no-untyped-def]
-            return asyncio.eager_task_factory(loop, coro, **kwargs)
+            return asyncio.eager_task_factory(loop, coro, **kwargs)  # type: ignore[attr-defined, unused-ignore]
 
         loop.set_task_factory(factory)
     try:
