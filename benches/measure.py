@@ -23,7 +23,8 @@ from pathlib import Path
 from rows import Method, Run
 
 HERE = Path(__file__).resolve().parent
-TIMEOUT = 60.0  # seconds for one process; a contender that hangs is an error on that row
+TIMEOUT = 150.0  # seconds for one process; a contender that hangs is an error on that row
+SERVER_TIMEOUT = 60.0  # the same for a load and the server's end after it
 STRACE_TOTAL = re.compile(r"^\s*(\d+) total$", re.MULTILINE)
 
 
@@ -161,11 +162,11 @@ class Bench:
                     stdin=subprocess.DEVNULL,
                     capture_output=True,
                     text=True,
-                    timeout=TIMEOUT,
+                    timeout=SERVER_TIMEOUT,
                     preexec_fn=_pin_to(-1),
                 )
                 server.stdin.close()
-                server.wait(TIMEOUT)
+                server.wait(SERVER_TIMEOUT)
                 if load.returncode != 0:
                     errors.seek(0)
                     said = errors.read().strip().splitlines()
