@@ -17,11 +17,18 @@ import stat
 import sys
 import threading
 import weakref
-from asyncio import base_events, events, format_helpers, unix_events
+from asyncio import events, format_helpers
 from asyncio.exceptions import SendfileNotAvailableError
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from . import _core
+
+if TYPE_CHECKING:
+    from ._asyncio_private import SelectorEventLoop as _AsyncioLoop
+    from ._asyncio_private import base_events, unix_events
+else:
+    from asyncio import SelectorEventLoop as _AsyncioLoop  # bound here: `segue run` lets the name lead to Segue
+    from asyncio import base_events, unix_events
 
 
 class _NoSelector:
@@ -50,10 +57,6 @@ def _can_use_pidfd() -> bool:
     except OSError:
         return False
     return True
-
-
-# Bound here: `segue run` lets the name in `asyncio` lead to Segue.
-_AsyncioLoop = asyncio.SelectorEventLoop
 
 
 class EventLoop(_core.LoopCore, _AsyncioLoop):
@@ -299,8 +302,9 @@ class EventLoop(_core.LoopCore, _AsyncioLoop):
             "exception": exc,
             "handle": handle,
         }
-        if getattr(handle, "_source_traceback", None):
-            context["source_traceback"] = handle._source_traceback
+        source_traceback = getattr(handle, "_source_traceback", None)
+        if source_traceback:
+            context["source_traceback"] = source_traceback
         self.call_exception_handler(context)
 
     def _callback_was_slow(self, handle: asyncio.Handle, seconds: float) -> None:

@@ -11,7 +11,7 @@ from ._loop import new_event_loop
 _T = TypeVar("_T")
 
 
-class Runner(asyncio.Runner):
+class Runner(asyncio.Runner):  # type: ignore[misc]  # typeshed calls it final; CPython doesn't
     """`asyncio.Runner` on a Segue loop: runs several coroutines in one loop and context, and cleans up at the end.
 
     Ctrl-C cancels the main task and then raises KeyboardInterrupt, as in asyncio.

@@ -22,7 +22,7 @@ from pathlib import Path
 import contenders
 from projects import PROJECTS, Project
 from report import Report
-from supervisor import Limits, UnitRun, run_unit
+from supervisor import BAD, Limits, UnitRun, run_unit
 
 HERE = Path(__file__).resolve().parent
 
@@ -153,10 +153,16 @@ def main() -> int:
         sys.exit(f"error: {options.loop} is not installed in {sys.executable}: {error}")
     chosen = [PROJECTS[name] for name in options.projects or PROJECTS]
     loops = [options.loop] if options.no_baseline or options.loop == "asyncio" else ["asyncio", options.loop]
+    runs: dict[str, list[UnitRun]] = {loop: [] for loop in loops}
+    for project in chosen:
+        for loop in loops:
+            run = run_project(project, loop, options)
+            runs[loop].append(run)
+            bad = sum(result.outcome in BAD for result in run.results)
+            print(f"  {project.name} on {loop}: {len(run.results)} tests, {bad} failed", file=sys.stderr, flush=True)
     baseline: frozenset[str] = frozenset()
     for loop in loops:
-        runs = [run_project(project, loop, options) for project in chosen]
-        report = Report(loop, runs, lambda test_id: False, baseline)
+        report = Report(loop, runs[loop], lambda test_id: False, baseline)
         print(f"\n{loop}, CPython {sys.version.split()[0]}")
         report.print(options.verbose)
         report.print_closing_line()

@@ -26,6 +26,9 @@ use crate::scope::TaskPtr;
 /// How long other Python threads wait at most while the loop never blocks: the interpreter's own switch interval.
 const MAX_ATTACHED: u64 = 5_000_000;
 
+/// How many turns may pass without looking for I/O.
+const MAX_SKIPPED: u32 = 7;
+
 #[pyclass(frozen, subclass, module = "segue._core")]
 pub struct LoopCore {
     pub scheduler: Scheduler<Job>,
@@ -44,6 +47,9 @@ pub struct LoopCore {
     slow_callback_duration: Cell<f64>,
     /// The dict of running tasks still names a task that has suspended; see `registry::settle`.
     pub stale_current: Cell<bool>,
+    /// Something was written, watched or closed since the last look for I/O.
+    pub io_touched: Cell<bool>,
+    skipped_polls: Cell<u32>,
     last_detached: Cell<u64>,
     busy_turns: Cell<u32>,
     /// What the watchdog of debug mode looks at.
@@ -62,6 +68,9 @@ impl Driver<Job> for Waiter<'_> {
     type Error = Raised;
 
     fn wait(&self, wait: Wait, ready: &ReadyQueue<Job>) -> R<()> {
+        if wait == Wait::Poll && self.0.may_skip_poll() {
+            return self.0.check_signals();
+        }
         self.0.wait(wait)?;
         self.0.io.reactor.for_each_event(|e| ready.push(Job::Io { token: e.token, ready: e.ready }));
         Ok(())
@@ -160,6 +169,23 @@ impl LoopCore {
             result
         };
         result.map_err(|e| os_error(&e))?;
+        self.check_signals()
+    }
+
+    /// While callbacks keep coming, looking for I/O costs a system call a turn. Nothing new can be there as a consequence of
+    /// what this loop did if it has done no I/O since it looked; what others do may wait for a few turns.
+    fn may_skip_poll(&self) -> bool {
+        let skipped = self.skipped_polls.get();
+        if self.io_touched.replace(false) || skipped >= MAX_SKIPPED || self.scheduler.is_stopping() {
+            self.skipped_polls.set(0);
+            return false;
+        }
+        self.skipped_polls.set(skipped + 1);
+        true
+    }
+
+    /// Python's signal handlers run here.
+    fn check_signals(&self) -> R<()> {
         // SAFETY: attached.
         match unsafe { ffi::PyErr_CheckSignals() } {
             0 => Ok(()),
@@ -209,7 +235,10 @@ impl LoopCore {
                 let result = run_callback(&call, &future, &context);
                 (result, What::Callback { call, future, context })
             }
-            Job::Io { token, ready } => match self.io.look_up(token, ready) {
+            Job::Io { token, ready } => match {
+                self.io_touched.set(true);
+                self.io.look_up(token, ready)
+            } {
                 Ready::Nothing => return Flow::Continue,
                 Ready::Object(object, on_ready) => (on_ready(object.as_ptr(), ready), What::Source(object)),
                 Ready::Handles(reader, writer) => {
@@ -229,6 +258,9 @@ impl LoopCore {
         if started != 0 {
             self.watch.idle();
             self.report_if_slow(slf, &what, started);
+        }
+        if let What::Handle(o) = what {
+            handle::recycle(o);
         }
         flow
     }
@@ -348,6 +380,8 @@ impl LoopCore {
             task_factory: Slot::default(),
             slow_callback_duration: Cell::new(0.1),
             stale_current: Cell::new(false),
+            io_touched: Cell::new(true),
+            skipped_polls: Cell::new(0),
             last_detached: Cell::new(0),
             busy_turns: Cell::new(0),
             watch: Default::default(),
@@ -359,6 +393,7 @@ impl LoopCore {
         let core = slf.get();
         let clock = core.clock;
         core.last_detached.set(clock.now());
+        core.io_touched.set(true);
         let result = loop {
             if let Err(raised) = core.scheduler.turn(&clock, &Waiter(core), |job| core.run_job(slf.as_ptr(), job)) {
                 break Err(raised.into());
@@ -586,6 +621,7 @@ fn watch(
     if core.debug.get() {
         handle::note_source(&handle)?;
     }
+    core.io_touched.set(true);
     let old = core.io.watch(descriptor(fd)?, direction, handle.clone())?;
     if let Some(old) = old {
         old.bound(slf.py()).call_method0("cancel")?;

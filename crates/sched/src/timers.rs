@@ -1,8 +1,11 @@
-//! Timers: a 4-ary heap that knows where each entry sits, so that a cancelled timer leaves at once.
+//! Timers: sorted runs for what comes in order of its deadline (timeouts of one length do), one for each order of magnitude
+//! of the delay, and a 4-ary heap for the rest that knows where each entry sits, so that a cancelled timer leaves at once.
 //!
 //! Rule 1: entries fire in order of deadline; entries with the same deadline in the order in which they were added.
 //! Rule 2: `cancel` gives the payload back immediately; nothing cancelled stays in memory.
 //! Rule 3: a token is used up by firing or cancelling; an old token never reaches a newer entry.
+
+use std::collections::VecDeque;
 
 use crate::clock::Nanos;
 
@@ -23,6 +26,7 @@ struct Node {
     when: Nanos,
     seq: u64,
     slot: u32,
+    generation: u32,
 }
 
 impl Node {
@@ -32,12 +36,29 @@ impl Node {
     }
 }
 
+const IN_RUN: u32 = u32::MAX - 64;
+
 #[derive(Debug)]
 struct Slot<T> {
     generation: u32,
-    /// Where the entry sits in `heap`. Meaningful only while `value` is some.
+    /// Where the entry sits in `heap`, or [`IN_RUN`] plus the number of its run. Meaningful only while `value` is some.
     position: u32,
     value: Option<T>,
+}
+
+/// Sorted by `(when, seq)`. A cancelled entry's node stays until it reaches the front or the run is mostly dead, but its
+/// payload and slot are gone at once. Invariant: the front is alive.
+#[derive(Debug, Default)]
+struct Run {
+    nodes: VecDeque<Node>,
+    dead: usize,
+}
+
+/// One run for each power of two of the delay, from 65 µs up.
+const RUNS: usize = 32;
+
+fn run_for(delay: Nanos) -> usize {
+    (64 - (delay >> 16).leading_zeros() as usize).min(RUNS - 1)
 }
 
 /// See the module's rules.
@@ -45,6 +66,13 @@ struct Slot<T> {
 pub struct TimerHeap<T> {
     /// Invariant: a min-heap by `(when, seq)`; `slots[heap[i].slot].position == i`.
     heap: Vec<Node>,
+    runs: [Run; RUNS],
+    /// Bit `i` is set while `runs[i]` is not empty.
+    busy_runs: u32,
+    /// How many entries are alive.
+    alive: usize,
+    /// The latest time anybody told us; decides which run a new entry goes to.
+    now: Nanos,
     slots: Vec<Slot<T>>,
     free: Vec<u32>,
     next_seq: u64,
@@ -54,25 +82,56 @@ pub struct TimerHeap<T> {
 
 impl<T> Default for TimerHeap<T> {
     fn default() -> Self {
-        Self { heap: Vec::new(), slots: Vec::new(), free: Vec::new(), next_seq: 0, first_generation: 0 }
+        Self {
+            heap: Vec::new(),
+            runs: Default::default(),
+            busy_runs: 0,
+            alive: 0,
+            now: 0,
+            slots: Vec::new(),
+            free: Vec::new(),
+            next_seq: 0,
+            first_generation: 0,
+        }
     }
 }
 
 const ARITY: usize = 4;
 
+fn is_alive<T>(slots: &[Slot<T>], node: &Node) -> bool {
+    slots.get(node.slot as usize).is_some_and(|s| s.generation == node.generation && s.value.is_some())
+}
+
 impl<T> TimerHeap<T> {
     pub fn len(&self) -> usize {
-        self.heap.len()
+        self.alive
     }
 
     pub fn is_empty(&self) -> bool {
-        self.heap.is_empty()
+        self.alive == 0
+    }
+
+    /// The earliest entry, and which run it is in (none: the heap).
+    #[inline]
+    fn first(&self) -> Option<(&Node, Option<usize>)> {
+        let mut best = self.heap.first().map(|node| (node, None));
+        let mut busy = self.busy_runs;
+        while busy != 0 {
+            let i = busy.trailing_zeros() as usize;
+            busy &= busy - 1;
+            if let Some(node) = self.runs[i].nodes.front() {
+                if best.is_none_or(|(b, _)| node.before(b)) {
+                    best = Some((node, Some(i)));
+                }
+            }
+        }
+        best
     }
 
     /// The earliest deadline.
     #[inline]
     pub fn next_deadline(&self) -> Option<Nanos> {
-        self.heap.first().map(|n| n.when)
+        self.first().map(|(node, _)| node.when)
     }
 
     pub fn insert(&mut self, when: Nanos, value: T) -> TimerToken {
@@ -84,13 +143,22 @@ impl<T> TimerHeap<T> {
                 slot
             }
         };
-        self.slots[slot as usize].value = Some(value);
-        let seq = self.next_seq;
+        let generation = self.slots[slot as usize].generation;
+        let node = Node { when, seq: self.next_seq, slot, generation };
         self.next_seq += 1;
-        let at = self.heap.len();
-        self.heap.push(Node { when, seq, slot });
-        self.sift_up(at);
-        TimerToken { slot, generation: self.slots[slot as usize].generation }
+        self.alive += 1;
+        self.slots[slot as usize].value = Some(value);
+        let i = run_for(when.saturating_sub(self.now));
+        if self.runs[i].nodes.back().is_none_or(|last| last.when <= when) {
+            self.slots[slot as usize].position = IN_RUN + i as u32;
+            self.runs[i].nodes.push_back(node);
+            self.busy_runs |= 1 << i;
+        } else {
+            let at = self.heap.len();
+            self.heap.push(node);
+            self.sift_up(at);
+        }
+        TimerToken { slot, generation }
     }
 
     /// The payload of a timer that had neither fired nor been cancelled.
@@ -99,30 +167,62 @@ impl<T> TimerHeap<T> {
         if slot.generation != token.generation || slot.value.is_none() {
             return None;
         }
-        let at = slot.position as usize;
-        Some(self.remove_at(at))
+        if slot.position < IN_RUN {
+            let at = slot.position as usize;
+            return Some(self.remove_at(at));
+        }
+        let i = (slot.position - IN_RUN) as usize;
+        let value = self.release(token.slot);
+        self.runs[i].dead += 1;
+        self.tidy(i);
+        self.forget_burst_if_over();
+        value
     }
 
     /// The earliest payload, if it is due at `now`.
     #[inline]
     pub fn pop_due(&mut self, now: Nanos) -> Option<T> {
-        match self.heap.first() {
-            Some(node) if node.when <= now => Some(self.remove_at(0)),
-            _ => None,
-        }
+        self.now = now;
+        let (node, run) = self.first().filter(|(node, _)| node.when <= now)?;
+        let Some(i) = run else {
+            return Some(self.remove_at(0));
+        };
+        let slot = node.slot;
+        self.runs[i].nodes.pop_front();
+        let value = self.release(slot);
+        self.tidy(i);
+        self.forget_burst_if_over();
+        value
     }
 
     /// Takes everything out, in no particular order.
     pub fn take_all(&mut self) -> Vec<T> {
-        let mut out = Vec::with_capacity(self.heap.len());
-        while let Some(node) = self.heap.pop() {
-            out.extend(self.release(node.slot));
-        }
-        out
+        self.heap.clear();
+        self.runs = Default::default();
+        self.busy_runs = 0;
+        let occupied: Vec<u32> =
+            (0..self.slots.len() as u32).filter(|&i| self.slots[i as usize].value.is_some()).collect();
+        occupied.into_iter().filter_map(|slot| self.release(slot)).collect()
     }
 
     pub fn iter(&self) -> impl Iterator<Item = &T> {
-        self.heap.iter().filter_map(|n| self.slots[n.slot as usize].value.as_ref())
+        self.slots.iter().filter_map(|s| s.value.as_ref())
+    }
+
+    /// Restores a run's invariant after one of its entries went.
+    fn tidy(&mut self, i: usize) {
+        let (run, slots) = (&mut self.runs[i], &self.slots);
+        while run.nodes.front().is_some_and(|node| !is_alive(slots, node)) {
+            run.nodes.pop_front();
+            run.dead -= 1;
+        }
+        if run.dead > 64 && run.dead > run.nodes.len() / 2 {
+            run.nodes.retain(|node| is_alive(slots, node));
+            run.dead = 0;
+        }
+        if run.nodes.is_empty() {
+            self.busy_runs &= !(1 << i);
+        }
     }
 
     fn release(&mut self, slot: u32) -> Option<T> {
@@ -130,6 +230,7 @@ impl<T> TimerHeap<T> {
         s.generation = s.generation.wrapping_add(1);
         let value = s.value.take();
         self.free.push(slot);
+        self.alive -= usize::from(value.is_some());
         value
     }
 
@@ -141,10 +242,15 @@ impl<T> TimerHeap<T> {
             self.sift_up(at);
         }
         let value = self.release(node.slot).expect("a heap entry's slot is occupied");
-        if self.heap.is_empty() && self.slots.capacity() > 65_536 {
+        self.forget_burst_if_over();
+        value
+    }
+
+    #[inline]
+    fn forget_burst_if_over(&mut self) {
+        if self.slots.capacity() > 65_536 && self.is_empty() {
             self.forget_burst();
         }
-        value
     }
 
     /// Gives back the memory of a burst. Generations restart far from any token that is still around.
@@ -158,6 +264,8 @@ impl<T> TimerHeap<T> {
         self.slots.shrink_to(64);
         self.free = (0..self.slots.len() as u32).collect();
         self.heap.shrink_to(64);
+        self.runs = Default::default();
+        self.busy_runs = 0;
     }
 
     #[inline]
@@ -246,6 +354,20 @@ mod tests {
             t.insert(i, i);
         }
         assert_eq!(t.cancel(stale), None);
+    }
+
+    #[test]
+    fn cancelled_timers_of_equal_length_keep_memory_flat() {
+        let mut t = TimerHeap::default();
+        t.insert(u64::MAX, 0);
+        t.insert(0, 0);
+        for i in 0..100_000u64 {
+            let token = t.insert(1_000 + i, i);
+            assert_eq!(t.cancel(token), Some(i));
+        }
+        assert_eq!(t.len(), 2);
+        let nodes: usize = t.runs.iter().map(|r| r.nodes.len()).sum();
+        assert!(nodes + t.heap.len() <= 200 && t.slots.len() <= 200);
     }
 
     #[derive(Debug, Clone)]

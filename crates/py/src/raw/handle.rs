@@ -108,8 +108,8 @@ impl Handle {
     }
 
     fn is_timer(&self) -> bool {
-        // SAFETY: alive.
-        unsafe { ffi::PyType_IsSubtype(ffi::Py_TYPE(self.0), globals().timer_type) != 0 }
+        // SAFETY: alive. The type has no subclasses.
+        unsafe { ffi::Py_TYPE(self.0) == globals().timer_type }
     }
 
     fn loop_core(&self) -> Option<&LoopCore> {
@@ -121,26 +121,55 @@ fn layout() -> &'static Layout {
     &globals().handle_layout
 }
 
-/// Freed handles, kept for reuse: one is made for every `call_soon`.
-struct FreeList(UnsafeCell<Vec<*mut PyObject>>);
+/// Handles that ran and that nobody else holds: alive, empty, kept for the next `call_soon`.
+struct Pool(UnsafeCell<Vec<Obj>>);
 // SAFETY: touched only with the GIL held, and never across a call that could release it.
-unsafe impl Sync for FreeList {}
-static FREE: FreeList = FreeList(UnsafeCell::new(Vec::new()));
-static FREE_TIMERS: FreeList = FreeList(UnsafeCell::new(Vec::new()));
+unsafe impl Sync for Pool {}
+static HANDLES: Pool = Pool(UnsafeCell::new(Vec::new()));
+static TIMERS: Pool = Pool(UnsafeCell::new(Vec::new()));
 const KEEP: usize = 1024;
 
-fn alloc(class: *mut PyTypeObject, free: &FreeList) -> R<Obj> {
-    // SAFETY: under the GIL. A freed handle has empty slots and valid memory; PyObject_Init makes it live again with one
-    // reference, and takes one to the type, as an allocation does. Fresh memory is zeroed: empty slots.
+fn alloc(class: *mut PyTypeObject, pool: &Pool) -> R<Obj> {
+    // SAFETY: under the GIL. What is in the pool is nobody's; fresh memory is zeroed: empty slots.
     unsafe {
-        match (*free.0.get()).pop() {
-            Some(o) => {
-                ffi::PyObject_Init(o, class);
-                ffi::PyObject_GC_Track(o.cast());
-                Obj::owned(o)
-            }
+        match (*pool.0.get()).pop() {
+            Some(o) => Ok(o),
             None => Obj::owned(ffi::PyType_GenericAlloc(class, 0)),
         }
+    }
+}
+
+/// The handle has run: if only we hold it, it is kept for reuse.
+#[inline]
+pub fn recycle(o: Obj) {
+    let g = globals();
+    // SAFETY: alive; under the GIL.
+    unsafe {
+        let class = ffi::Py_TYPE(o.as_ptr());
+        let pool = if class == g.handle_type {
+            &HANDLES
+        } else if class == g.timer_type {
+            &TIMERS
+        } else {
+            return;
+        };
+        if ffi::Py_REFCNT(o.as_ptr()) != 1 || (*pool.0.get()).len() >= KEEP || is_weakly_referenced(o.as_ptr()) {
+            return;
+        }
+        let h = Handle::of(&o);
+        // What it held may run Python when dropped, which may even find the handle through the collector.
+        drop((h.callback().take(), h.args().take(), h.context().take(), h.slot(layout().loop_).take()));
+        if ffi::Py_REFCNT(o.as_ptr()) == 1 {
+            (*pool.0.get()).push(o);
+        }
+    }
+}
+
+fn is_weakly_referenced(o: *mut PyObject) -> bool {
+    // SAFETY: the type says where its instances keep their weak references: in the object, or before it from 3.12 on.
+    unsafe {
+        let offset = (*ffi::Py_TYPE(o)).tp_weaklistoffset;
+        offset != 0 && !(*o.cast::<u8>().offset(offset).cast::<*mut PyObject>()).is_null()
     }
 }
 
@@ -167,7 +196,7 @@ pub fn note_source(o: &Obj) -> R<()> {
 }
 
 pub fn new(loop_: *mut PyObject, callback: *mut PyObject, args: &[*mut PyObject], context: Obj) -> R<Obj> {
-    let o = alloc(globals().handle_type, &FREE)?;
+    let o = alloc(globals().handle_type, &HANDLES)?;
     fill(&o, loop_, callback, args, context)?;
     Ok(o)
 }
@@ -179,7 +208,7 @@ pub fn new_timer(
     args: &[*mut PyObject],
     context: Obj,
 ) -> R<Obj> {
-    let o = alloc(globals().timer_type, &FREE_TIMERS)?;
+    let o = alloc(globals().timer_type, &TIMERS)?;
     fill(&o, loop_, callback, args, context)?;
     let h = Handle::of(&o);
     h.slot(layout().when).set(when);
@@ -232,14 +261,17 @@ fn slots<'a>(o: *mut PyObject) -> impl Iterator<Item = &'a Slot> {
 }
 
 unsafe extern "C" fn tp_traverse(o: *mut PyObject, visit: ffi::visitproc, arg: *mut c_void) -> c_int {
+    let h = Handle(o);
+    // The other slots hold a number, a text or a truth value, which refer to nothing.
+    let seen = [h.callback(), h.args(), h.slot(layout().loop_), h.context(), h.slot(layout().source)];
     // SAFETY: the collector's visitor; a heap type's instances visit their type.
     unsafe {
         let mut r = visit(ffi::Py_TYPE(o).cast(), arg);
-        for slot in slots(o) {
-            if r != 0 {
-                break;
+        for slot in seen {
+            let p = slot.get();
+            if r == 0 && p != ffi::Py_None() && p != globals().empty_tuple {
+                r = slot.visit(visit, arg);
             }
-            r = slot.visit(visit, arg);
         }
         r
     }
@@ -251,25 +283,15 @@ unsafe extern "C" fn tp_clear(o: *mut PyObject) -> c_int {
 }
 
 unsafe extern "C" fn tp_dealloc(o: *mut PyObject) {
-    // SAFETY: reference count zero; the memory goes to the free list or back to the allocator. A subclass made in Python
-    // comes here too, through the interpreter's own dealloc, and its memory is not ours to keep.
+    // SAFETY: reference count zero, called once.
     unsafe {
         let class = ffi::Py_TYPE(o);
         ffi::PyObject_GC_UnTrack(o.cast());
-        ffi::PyObject_ClearWeakRefs(o);
-        slots(o).for_each(Slot::clear);
-        let g = globals();
-        let free = if class == g.handle_type {
-            Some(&FREE)
-        } else if class == g.timer_type {
-            Some(&FREE_TIMERS)
-        } else {
-            None
-        };
-        match free.map(|f| &mut *f.0.get()).filter(|f| f.len() < KEEP) {
-            Some(free) => free.push(o),
-            None => (*class).tp_free.map_or((), |f| f(o.cast())),
+        if is_weakly_referenced(o) {
+            ffi::PyObject_ClearWeakRefs(o);
         }
+        slots(o).for_each(Slot::clear);
+        ffi::PyObject_GC_Del(o.cast());
         ffi::Py_DECREF(class.cast());
     }
 }

@@ -277,14 +277,14 @@ fn raised(o: *mut PyObject, s: &TaskState, exc: Obj) -> R<()> {
 fn yielded(o: *mut PyObject, s: &TaskState, value: Obj) -> R<()> {
     let p = value.as_ptr();
     let g = globals();
+    if value.is_none() {
+        return schedule(o, s, None);
+    }
     if p == o {
         return throw_runtime_error(o, s, &format!("Task cannot await on itself: {}", repr(o)));
     }
     if future::is_ours(p) {
         return wait_for_ours(o, s, value);
-    }
-    if value.is_none() {
-        return schedule(o, s, None);
     }
     let blocking = getattr_opt(p, g.names.blocking)?.filter(|b| !b.is_none());
     let Some(blocking) = blocking else {

@@ -115,6 +115,9 @@ pub fn call_connection_lost(o: *mut PyObject, exc: *mut PyObject) -> R<()> {
 /// Leaves the reactor, closes the descriptor, and forgets loop, protocol and server.
 fn release(o: *mut PyObject, s: &State) -> R<()> {
     unregister(s);
+    if let Some(core) = s.core() {
+        core.io_touched.set(true);
+    }
     let waiter = s.empty_waiter.take();
     let sock = s.sock.take();
     s.fd.set(-1);

@@ -70,6 +70,9 @@ fn new_bytes(bytes: &[u8]) -> R<Obj> {
 }
 
 fn send(s: &State, data: &[u8]) -> Sent {
+    if let Some(core) = s.core() {
+        core.io_touched.set(true);
+    }
     match s.kind.get() {
         Kind::Socket => socket::send(s.fd.get(), data),
         _ => socket::write(s.fd.get(), data),

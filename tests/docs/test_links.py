@@ -1,0 +1,44 @@
+"""What the documentation names exists: files and headings that pages link to, and targets of `make`."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+from snippets import PROJECT
+
+_CODE = re.compile(r"^```.*?^```", re.MULTILINE | re.DOTALL)
+_LINK = re.compile(r"\]\(([^)\s]+)\)")
+_HEADING = re.compile(r"(?m)^#+ +(.+?) *$")
+_TARGET = re.compile(r"\bmake ([a-z][\w-]*)\b")
+
+PAGES = sorted(PROJECT.glob("*.md")) + sorted((PROJECT / "docs").rglob("*.md"))
+
+
+def anchors(page: Path) -> set[str]:
+    """The names under which GitHub reaches a page's headings."""
+    titles = _HEADING.findall(_CODE.sub("", page.read_text(encoding="utf-8")))
+    return {re.sub(r"[^\w\- ]", "", title.lower()).replace(" ", "-") for title in titles}
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(PROJECT)))
+def test_links_lead_somewhere(page: Path) -> None:
+    broken = []
+    for link in _LINK.findall(_CODE.sub("", page.read_text(encoding="utf-8"))):
+        path, _, anchor = link.partition("#")
+        if ":" in path:
+            continue  # another site's
+        target = (page.parent / path).resolve() if path else page
+        if not target.exists() or (anchor and anchor not in anchors(target)):
+            broken.append(link)
+    assert not broken, f"{page.relative_to(PROJECT)} links to what isn't there: {broken}"
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(PROJECT)))
+def test_make_targets_exist(page: Path) -> None:
+    makefile = (PROJECT / "Makefile").read_text(encoding="utf-8")
+    targets = set(re.findall(r"(?m)^([\w-]+) *:", makefile))
+    code = re.findall(r"`[^`\n]+`", page.read_text(encoding="utf-8")) + _CODE.findall(page.read_text(encoding="utf-8"))
+    named = {target for text in code for target in _TARGET.findall(text)}
+    assert named <= targets, f"{page.relative_to(PROJECT)} names targets the Makefile lacks: {named - targets}"
