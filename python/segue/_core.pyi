@@ -3,10 +3,12 @@
 import asyncio
 import sys
 from asyncio.transports import _FlowControlMixin
-from collections.abc import Callable, Coroutine, Generator, Iterable
+from collections.abc import Callable, Coroutine, Generator
 from contextvars import Context
 from socket import socket
 from typing import Any, TypeVar, TypeVarTuple, Unpack, final
+
+from typing_extensions import disjoint_base
 
 _T = TypeVar("_T")
 _Ts = TypeVarTuple("_Ts")
@@ -15,11 +17,21 @@ __version__: str
 
 __all__ = ["Future", "Handle", "Listener", "LoopCore", "Task", "TimerHandle", "Transport", "__version__"]
 
-class Future(asyncio.Future[_T]): ...
-class Task(asyncio.Task[_T]): ...
+@disjoint_base
+class Future(asyncio.Future[_T]):
+    """A result that will be there later; `asyncio.Future` in Rust."""
+
+@disjoint_base
+class Task(asyncio.Task[_T]):
+    """A coroutine that runs on a loop; `asyncio.Task` in Rust."""
+
+@final
 class Handle(asyncio.Handle): ...
+
+@final
 class TimerHandle(asyncio.TimerHandle): ...
 
+@disjoint_base
 class LoopCore:
     """What `segue.EventLoop` has of its own; comes before asyncio's loop in its bases."""
 
@@ -92,12 +104,13 @@ class LoopCore:
 
 @final
 class Listener:
-    """A listening socket; calls `connected` with each connection that it accepts."""
+    """A listening socket; calls `on_connection` with each connection that it accepts."""
 
-    def __new__(cls, loop: Any, sock: socket, connected: Callable[[socket], object]) -> Listener: ...
+    def __new__(cls, loop_: Any, sock: socket, on_connection: Callable[[socket], object]) -> Listener: ...
     def start(self) -> None: ...
     def stop(self) -> None: ...
 
+@disjoint_base
 class Transport(_FlowControlMixin, asyncio.Transport):
     """A byte stream over a connected socket or a pipe."""
 
@@ -112,7 +125,6 @@ class Transport(_FlowControlMixin, asyncio.Transport):
         kind: str = ...,
         /,
     ) -> None: ...
-    def writelines(self, list_of_data: Iterable[bytes | bytearray | memoryview]) -> None: ...
     @property
     def _sock(self) -> socket: ...
     def _lend_descriptor(self) -> None: ...
