@@ -234,15 +234,21 @@ fast_method!(m_call_at, call_at);
 fast_method!(m_create_task, create_task);
 crate::plain_method!(m_create_future, create_future);
 
+#[cfg(Py_3_13)]
+const CREATE_TASK_DOC: &std::ffi::CStr = c"create_task($self, coro, *, name=None, context=None, eager_start=None)\n--\n\nSchedule a coroutine as a Task of this loop.";
+#[cfg(not(Py_3_13))]
+const CREATE_TASK_DOC: &std::ffi::CStr =
+    c"create_task($self, coro, *, name=None, context=None)\n--\n\nSchedule a coroutine as a Task of this loop.";
+
 /// Puts the methods on the class. Called once, by the module's init.
 pub fn add_to(class: *mut PyTypeObject) -> R<()> {
     let _ = globals();
     for def in [
-        fast(c"call_soon", m_call_soon, c"call_soon($self, callback, /, *args, context=None)\n--\n\nCall callback(*args) at the next turn of the loop, in order. Returns a Handle.\n\nNot thread-safe. Raises RuntimeError if the loop is closed."),
-        fast(c"call_soon_threadsafe", m_call_soon_threadsafe, c"call_soon_threadsafe($self, callback, /, *args, context=None)\n--\n\nLike call_soon, from any thread; wakes the loop if it waits."),
-        fast(c"call_later", m_call_later, c"call_later($self, delay, callback, /, *args, context=None)\n--\n\nCall callback(*args) after delay seconds. Returns a TimerHandle; cancelling it frees it at once."),
-        fast(c"call_at", m_call_at, c"call_at($self, when, callback, /, *args, context=None)\n--\n\nCall callback(*args) at loop.time() == when (seconds). Returns a TimerHandle."),
-        fast(c"create_task", m_create_task, c"create_task($self, coro, /, *, name=None, context=None)\n--\n\nSchedule a coroutine as a Task of this loop."),
+        fast(c"call_soon", m_call_soon, c"call_soon($self, callback, *args, context=None)\n--\n\nCall callback(*args) at the next turn of the loop, in order. Returns a Handle.\n\nNot thread-safe. Raises RuntimeError if the loop is closed."),
+        fast(c"call_soon_threadsafe", m_call_soon_threadsafe, c"call_soon_threadsafe($self, callback, *args, context=None)\n--\n\nLike call_soon, from any thread; wakes the loop if it waits."),
+        fast(c"call_later", m_call_later, c"call_later($self, delay, callback, *args, context=None)\n--\n\nCall callback(*args) after delay seconds. Returns a TimerHandle; cancelling it frees it at once."),
+        fast(c"call_at", m_call_at, c"call_at($self, when, callback, *args, context=None)\n--\n\nCall callback(*args) at loop.time() == when (seconds). Returns a TimerHandle."),
+        fast(c"create_task", m_create_task, CREATE_TASK_DOC),
         no_args(c"create_future", m_create_future, c"Create a Future of this loop."),
     ] {
         add_method(class, def)?;

@@ -539,8 +539,8 @@ pub fn make_type(g: &Globals) -> R<*mut PyTypeObject> {
 
 fn methods() -> Vec<ffi::PyMethodDef> {
     vec![
-        fast(c"write", m_write, c"write($self, data, /)\n--\n\nSend bytes: at once as far as they fit, the rest when the peer takes it.\n\nNever blocks; watch pause_writing for flow control. Raises RuntimeError after write_eof()."),
-        fast(c"writelines", m_writelines, c"writelines($self, list_of_data, /)\n--\n\nSend several pieces in one system call where possible."),
+        fast(c"write", m_write, c"write($self, data)\n--\n\nSend bytes: at once as far as they fit, the rest when the peer takes it.\n\nNever blocks; watch pause_writing for flow control. Raises RuntimeError after write_eof()."),
+        fast(c"writelines", m_writelines, c"writelines($self, list_of_data)\n--\n\nSend several pieces in one system call where possible."),
         no_args(c"write_eof", m_write_eof, c"Close the writing direction once everything is sent; reading goes on."),
         no_args(c"can_write_eof", m_can_write_eof, c"Return True: the transport supports write_eof()."),
         no_args(c"close", m_close, c"Close the transport: what waits is still sent, then connection_lost(None) is called."),
@@ -549,12 +549,12 @@ fn methods() -> Vec<ffi::PyMethodDef> {
         no_args(c"is_reading", m_is_reading, c"Return True if the transport is receiving."),
         no_args(c"pause_reading", m_pause_reading, c"Stop receiving until resume_reading(); idempotent."),
         no_args(c"resume_reading", m_resume_reading, c"Receive again; idempotent."),
-        fast(c"set_protocol", m_set_protocol, c"set_protocol($self, protocol, /)\n--\n\nGive what comes from now on to another protocol."),
+        fast(c"set_protocol", m_set_protocol, c"set_protocol($self, protocol)\n--\n\nGive what comes from now on to another protocol."),
         no_args(c"get_protocol", m_get_protocol, c"Return the current protocol."),
         fast(c"set_write_buffer_limits", m_set_limits, c"set_write_buffer_limits($self, /, high=None, low=None)\n--\n\nSet the high- and low-water marks for flow control, in bytes."),
         no_args(c"get_write_buffer_limits", m_get_limits, c"Return (low, high), in bytes."),
         no_args(c"get_write_buffer_size", m_get_size, c"Return how many bytes wait to be sent."),
-        fast(c"get_extra_info", m_get_extra_info, c"get_extra_info($self, name, /, default=None)\n--\n\nReturn what is known of the connection: 'socket', 'sockname', 'peername', 'pipe', ..."),
+        fast(c"get_extra_info", m_get_extra_info, c"get_extra_info($self, name, default=None)\n--\n\nReturn what is known of the connection: 'socket', 'sockname', 'peername', 'pipe', ..."),
         no_args(c"_start_reading", m_start_reading, c"Called by the loop after connection_made."),
         no_args(c"_make_empty_waiter", m_make_empty_waiter, c"For sendfile."),
         no_args(c"_reset_empty_waiter", m_reset_empty_waiter, c"For sendfile."),
@@ -562,6 +562,6 @@ fn methods() -> Vec<ffi::PyMethodDef> {
         no_args(c"_take_back_descriptor", m_take_back, c"For sendfile: watch the descriptor again."),
         one_arg(c"_force_close", m_force_close, c"Close at once, with an exception for connection_lost."),
         one_arg(c"_call_connection_lost", m_call_connection_lost, c"Called by the loop."),
-        fast(c"_fatal_error", m_fatal_error, c"_fatal_error($self, exc, /, message='')\n--\n\nReport an error and close."),
+        fast(c"_fatal_error", m_fatal_error, c"_fatal_error($self, exc, message='')\n--\n\nReport an error and close."),
     ]
 }
