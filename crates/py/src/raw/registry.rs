@@ -106,8 +106,6 @@ pub fn register(task: *mut PyObject) -> R<()> {
     // SAFETY: `task` is alive and weakly referenceable; `data` is a set.
     unsafe {
         let reference = Obj::owned(ffi::PyWeakref_NewRef(task, r.gone))?;
-        // It refers to nothing but a function that lives forever, so the collector need not look at it.
-        ffi::PyObject_GC_UnTrack(reference.as_ptr().cast());
         match ffi::PySet_Add(r.data, reference.as_ptr()) {
             0 => Ok(()),
             _ => Err(Raised),

@@ -12,6 +12,7 @@ use crate::job::Job;
 use crate::raw::globals::globals;
 use crate::raw::obj::{call_method, is_true, os_error_object};
 use crate::raw::{Obj, Raised, R};
+use crate::read_buffer::Read;
 
 /// How often one event reads before others get their turn.
 const READS_PER_TURN: usize = 4;
@@ -86,27 +87,20 @@ pub fn read_soon(o: *mut PyObject, s: &State) {
 
 fn read_bytes(o: *mut PyObject, s: &State, core: &LoopCore) -> R<More> {
     let fd = s.fd.get();
-    // SAFETY: the kernel has initialised the first `n` bytes, which are copied before the buffer is lent again.
-    let (received, data) = core.read_buffer.with(|buffer| match socket::read(fd, buffer) {
-        Received::Bytes(n) => {
-            let full = n == buffer.len();
-            let data = unsafe { Obj::owned(ffi::PyBytes_FromStringAndSize(buffer.as_ptr().cast(), n as isize)) };
-            (Ok(full), data.ok())
-        }
-        other => (Err(other), None),
-    });
-    match received {
-        Ok(full) => {
-            let data = data.ok_or(Raised)?;
+    match core.read_buffer.read(|buffer| socket::read(fd, buffer))? {
+        Read::Nothing(other) => nothing_read(o, s, other),
+        Read::Bytes(data, full) => {
             let protocol = s.protocol.obj_or_none();
             let result = call_method(globals().names.data_received, &[protocol.as_ptr(), data.as_ptr()]);
             if result.is_err() {
                 failed_in_protocol(o, "Fatal error: protocol.data_received() call failed.")?;
                 return Ok(More::No);
             }
+            if let Some(core) = s.core() {
+                core.read_buffer.give_back(data);
+            }
             Ok(if full { More::Perhaps } else { More::OnlyEof })
         }
-        Err(other) => nothing_read(o, s, other),
     }
 }
 
