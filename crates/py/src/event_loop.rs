@@ -54,6 +54,7 @@ pub struct LoopCore {
     busy_turns: Cell<u32>,
     /// What the watchdog of debug mode looks at.
     pub watch: std::sync::Arc<crate::watchdog::Watch>,
+    watchdog: RefCell<Option<crate::watchdog::Guard>>,
 }
 
 // SAFETY: Python code reaches the loop only with the GIL held, and so does all of ours (`gil_used = true`); what other
@@ -193,6 +194,18 @@ impl LoopCore {
         }
     }
 
+    /// In debug mode a watchdog says which line blocks while it blocks.
+    fn watch_if_debug(&self) -> PyResult<()> {
+        let wanted = self.debug.get();
+        let running = self.watchdog.borrow().is_some();
+        if wanted && !running {
+            *self.watchdog.borrow_mut() = Some(crate::watchdog::start(self.watch.clone())?);
+        } else if !wanted {
+            drop(self.watchdog.take());
+        }
+        Ok(())
+    }
+
     /// A loop that never blocks, and whose turns may never enter Python code, still lets other threads run in time.
     fn must_let_others_run(&self) -> bool {
         let turns = self.busy_turns.get().wrapping_add(1);
@@ -203,7 +216,7 @@ impl LoopCore {
     fn run_job(&self, slf: *mut PyObject, job: Job) -> Flow<Raised> {
         let started = if self.debug.get() { self.clock.now() } else { 0 };
         if started != 0 {
-            self.watch.busy(started);
+            self.watch.busy(started, describe(&job));
         }
         if !matches!(job, Job::Step(_) | Job::Wake { .. } | Job::Throw { .. }) {
             registry::settle(self, slf);
@@ -304,6 +317,18 @@ impl LoopCore {
     }
 }
 
+/// A job in words, for debug mode's reports.
+#[cold]
+fn describe(job: &Job) -> String {
+    use crate::raw::globals::repr;
+    match job {
+        Job::Handle(o) | Job::Timer(o) => repr(o.as_ptr()),
+        Job::Step(task) | Job::Throw { task, .. } | Job::Wake { task, .. } => repr(task.as_ptr()),
+        Job::Callback { call, .. } => repr(call.as_ptr()),
+        Job::Io { .. } => "a transport's or watched descriptor's callback".to_owned(),
+    }
+}
+
 /// What ran, kept for reports.
 enum What {
     Handle(Obj),
@@ -385,6 +410,7 @@ impl LoopCore {
             last_detached: Cell::new(0),
             busy_turns: Cell::new(0),
             watch: Default::default(),
+            watchdog: RefCell::default(),
         })
     }
 
@@ -394,6 +420,7 @@ impl LoopCore {
         let clock = core.clock;
         core.last_detached.set(clock.now());
         core.io_touched.set(true);
+        core.watch_if_debug()?;
         let result = loop {
             if let Err(raised) = core.scheduler.turn(&clock, &Waiter(core), |job| core.run_job(slf.as_ptr(), job)) {
                 break Err(raised.into());
@@ -405,6 +432,7 @@ impl LoopCore {
         registry::settle(core, slf.as_ptr());
         core.scheduler.set_stopping(false);
         core.watch.idle();
+        drop(core.watchdog.take());
         result
     }
 
@@ -550,6 +578,9 @@ impl LoopCore {
     #[setter]
     fn set__debug(&self, value: &Bound<'_, PyAny>) -> PyResult<()> {
         self.debug.set(value.is_truthy()?);
+        if self.is_running() {
+            self.watch_if_debug()?;
+        }
         Ok(())
     }
 

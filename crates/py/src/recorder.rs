@@ -12,27 +12,36 @@ use sched::{Event, Instrument, Kind, SiteId, TaskId};
 use trace::Ring;
 
 use crate::event_loop::LoopCore;
+use crate::raw::globals::globals;
 use crate::raw::task::{self, TaskState};
-use crate::raw::{Obj, R};
+use crate::raw::Obj;
 
-/// What is known of a task besides its events.
+/// What is known of a task besides its events; put into words only when somebody reads.
 struct Seen {
-    name: Obj,
-    coroutine: String,
+    /// The task's own name, or the number that its default name is made of.
+    name: Result<Obj, u64>,
+    coroutine: Option<Obj>,
     exception: Option<Obj>,
 }
 
-/// Where a task was started.
-#[derive(Clone, PartialEq, Eq, Hash)]
+/// Where a task was started: a code object, which it keeps alive, and a line in it.
 struct Site {
-    file: String,
+    code: Obj,
     line: i32,
-    function: String,
+}
+
+#[derive(Default)]
+struct Sites {
+    /// By the code object's address and the line.
+    known: HashMap<(usize, i32), SiteId>,
+    all: Vec<Site>,
+    /// Whether a code object belongs to asyncio or Segue, by its address. Each is kept alive.
+    machinery: HashMap<usize, (bool, Obj)>,
 }
 
 pub struct Recorder {
     ring: Ring<Monotonic>,
-    sites: RefCell<(HashMap<Site, SiteId>, Vec<Site>)>,
+    sites: RefCell<Sites>,
     tasks: RefCell<HashMap<TaskId, Seen>>,
 }
 
@@ -45,58 +54,21 @@ impl Instrument for Recorder {
 /// The Python frame that asked for the task, as a site; and the task's name for the record. Only when recording.
 #[cold]
 pub fn spawn_site(core: &LoopCore, o: *mut PyObject) -> SiteId {
-    let Some(recorder) = core.recorder.borrow().clone() else {
-        return 0;
+    let Some(recorder) = core.recorder.borrow().clone() else { return 0 };
+    // SAFETY: a task of ours.
+    let s = unsafe { task::state(o) };
+    let name = task::name_or_number(s);
+    let qualname = crate::raw::obj::getattr_opt(s.coro.get(), globals().names.qualname);
+    let coroutine = match qualname {
+        Ok(name) => name,
+        Err(_) => {
+            crate::raw::obj::write_unraisable(o);
+            None
+        }
     };
-    let known = (|| -> R<SiteId> {
-        // SAFETY: a task of ours.
-        let s = unsafe { task::state(o) };
-        let coroutine = coroutine_name(s.coro.get());
-        let seen = Seen { name: task::name(o)?, coroutine, exception: None };
-        recorder.tasks.borrow_mut().insert(s.id.get(), seen);
-        Ok(caller().map_or(0, |site| recorder.intern(site)))
-    })();
-    known.unwrap_or_else(|_| {
-        crate::raw::obj::write_unraisable(o);
-        0
-    })
-}
-
-fn coroutine_name(coro: *mut PyObject) -> String {
-    // SAFETY: attached.
-    let py = unsafe { Python::assume_attached() };
-    // SAFETY: alive.
-    let coro = unsafe { Bound::from_borrowed_ptr(py, coro) };
-    let name = coro.getattr("__qualname__").and_then(|n| n.extract::<String>());
-    name.unwrap_or_else(|_| coro.get_type().to_string())
-}
-
-/// The innermost frame outside asyncio and Segue themselves.
-fn caller() -> Option<Site> {
-    // SAFETY: attached; the frame is borrowed from the running thread.
-    unsafe {
-        let py = Python::assume_attached();
-        let frame = ffi::PyEval_GetFrame();
-        if frame.is_null() {
-            return None;
-        }
-        let mut frame = Bound::from_borrowed_ptr(py, frame.cast());
-        loop {
-            let code = frame.getattr("f_code").ok()?;
-            let file: String = code.getattr("co_filename").ok()?.extract().ok()?;
-            let back = frame.getattr("f_back").ok()?;
-            if !is_machinery(&file) || back.is_none() {
-                let line = frame.getattr("f_lineno").ok()?.extract().unwrap_or(0);
-                let function = code.getattr("co_qualname").ok()?.extract().ok()?;
-                return Some(Site { file, line, function });
-            }
-            frame = back;
-        }
-    }
-}
-
-fn is_machinery(file: &str) -> bool {
-    ["/asyncio/", "/segue/_", "/anyio/"].iter().any(|part| file.contains(part))
+    let old = recorder.tasks.borrow_mut().insert(s.id.get(), Seen { name, coroutine, exception: None });
+    drop(old);
+    recorder.caller()
 }
 
 /// A task ended with an exception.
@@ -119,16 +91,58 @@ fn failed_cold(core: &LoopCore, id: TaskId, exc: &Obj) {
 }
 
 impl Recorder {
-    fn intern(&self, site: Site) -> SiteId {
+    /// The site of the innermost frame outside asyncio and Segue; 0 if there is none.
+    fn caller(&self) -> SiteId {
+        // SAFETY: attached; frames and code objects are owned or kept by the record.
+        unsafe {
+            let Some(mut frame) = Obj::from_nullable(ffi::PyThreadState_GetFrame(ffi::PyThreadState_Get()).cast())
+            else {
+                return 0;
+            };
+            loop {
+                let Some(code) = Obj::from_nullable(ffi::PyFrame_GetCode(frame.as_ptr().cast()).cast()) else {
+                    return 0;
+                };
+                let back = Obj::from_nullable(ffi::PyFrame_GetBack(frame.as_ptr().cast()).cast());
+                match back {
+                    Some(back) if self.is_machinery(&code) => frame = back,
+                    _ => {
+                        let line = ffi::PyFrame_GetLineNumber(frame.as_ptr().cast());
+                        return self.intern(code, line);
+                    }
+                }
+            }
+        }
+    }
+
+    fn is_machinery(&self, code: &Obj) -> bool {
+        let key = code.as_ptr() as usize;
+        if let Some((answer, _)) = self.sites.borrow().machinery.get(&key) {
+            return *answer;
+        }
+        let file = code_attribute(code, "co_filename");
+        let answer = ["/asyncio/", "/segue/_", "/anyio/"].iter().any(|part| file.contains(part));
+        self.sites.borrow_mut().machinery.insert(key, (answer, code.clone()));
+        answer
+    }
+
+    fn intern(&self, code: Obj, line: i32) -> SiteId {
         let mut sites = self.sites.borrow_mut();
-        if let Some(&id) = sites.0.get(&site) {
+        let key = (code.as_ptr() as usize, line);
+        if let Some(&id) = sites.known.get(&key) {
             return id;
         }
-        let id = sites.1.len() as SiteId + 1;
-        sites.0.insert(site.clone(), id);
-        sites.1.push(site);
+        let id = sites.all.len() as SiteId + 1;
+        sites.known.insert(key, id);
+        sites.all.push(Site { code, line });
         id
     }
+}
+
+fn code_attribute(code: &Obj, name: &str) -> String {
+    // SAFETY: attached.
+    let py = unsafe { Python::assume_attached() };
+    code.bound(py).getattr(name).and_then(|v| v.extract()).unwrap_or_default()
 }
 
 #[pymethods]
@@ -204,12 +218,20 @@ impl Recorder {
         d.set_item("parent", e.other)?;
         let tasks = self.tasks.borrow();
         let seen = tasks.get(&e.task);
-        d.set_item("name", seen.map(|s| s.name.bound(py)))?;
-        d.set_item("coroutine", seen.map(|s| s.coroutine.as_str()))?;
+        match seen.map(|s| &s.name) {
+            Some(Ok(name)) => d.set_item("name", name.bound(py))?,
+            Some(Err(number)) => d.set_item("name", format!("Task-{number}"))?,
+            None => d.set_item("name", py.None())?,
+        }
+        d.set_item("coroutine", seen.and_then(|s| s.coroutine.as_ref()).map(|c| c.bound(py)))?;
         d.set_item("exception", seen.and_then(|s| s.exception.as_ref()).map(|x| x.bound(py)))?;
         let sites = self.sites.borrow();
-        let site = (e.site as usize).checked_sub(1).and_then(|i| sites.1.get(i));
-        d.set_item("site", site.map(|s| format!("{}:{} {}", s.file, s.line, s.function)))?;
+        let site = (e.site as usize).checked_sub(1).and_then(|i| sites.all.get(i));
+        let words = site.map(|s| {
+            let (file, function) = (code_attribute(&s.code, "co_filename"), code_attribute(&s.code, "co_qualname"));
+            format!("{file}:{} {function}", s.line)
+        });
+        d.set_item("site", words)?;
         d.set_item("outcome", "pending")?;
         d.set_item("cancelled_by", py.None())?;
         Ok(d)

@@ -43,6 +43,14 @@ impl Obj {
         NonNull::new(ptr).map(Obj).ok_or(Raised)
     }
 
+    /// As `owned`, where null means that there is nothing.
+    ///
+    /// # Safety
+    /// `ptr` is null or an owned reference.
+    pub unsafe fn from_nullable(ptr: *mut PyObject) -> Option<Obj> {
+        NonNull::new(ptr).map(Obj)
+    }
+
     /// Makes a new reference to something that is alive.
     ///
     /// # Safety

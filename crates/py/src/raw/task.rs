@@ -230,6 +230,11 @@ fn set_name_to(s: &TaskState, name: *mut PyObject) -> R<()> {
     Ok(())
 }
 
+/// The name that was set, or the number of the default one.
+pub fn name_or_number(s: &TaskState) -> Result<Obj, u64> {
+    s.name.obj().ok_or(s.name_number.get())
+}
+
 pub fn name(o: *mut PyObject) -> R<Obj> {
     let s = st(o);
     if !s.name.is_set() {
