@@ -143,7 +143,7 @@ fn look(watch: &Watch, since: u64) {
 fn say_native_code(watch: &Watch, since: u64) {
     let seconds = Monotonic.now().saturating_sub(since) as f64 / 1e9;
     let text = format!(
-        "segue: the event loop has been blocked for {seconds:.3f} seconds by native code that holds the GIL, so its line \
+        "segue: the event loop has been blocked for {seconds:.3} seconds by native code that holds the GIL, so its line \
          cannot be told. Last recorded: {}\n",
         watch.last()
     );
