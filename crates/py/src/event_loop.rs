@@ -317,15 +317,47 @@ impl LoopCore {
     }
 }
 
-/// A job in words, for debug mode's reports.
+/// A job in words, for debug mode's reports: short, since it is made for every callback.
 #[cold]
 fn describe(job: &Job) -> String {
-    use crate::raw::globals::repr;
     match job {
-        Job::Handle(o) | Job::Timer(o) => repr(o.as_ptr()),
-        Job::Step(task) | Job::Throw { task, .. } | Job::Wake { task, .. } => repr(task.as_ptr()),
-        Job::Callback { call, .. } => repr(call.as_ptr()),
-        Job::Io { .. } => "a transport's or watched descriptor's callback".to_owned(),
+        Job::Handle(o) | Job::Timer(o) => describe_callable(handle::Handle::of(o).callback_ptr()),
+        Job::Step(task) | Job::Throw { task, .. } | Job::Wake { task, .. } => describe_task(task.as_ptr()),
+        Job::Callback { call, .. } => describe_callable(call.as_ptr()),
+        Job::Io { .. } => "A transport's or watched descriptor's callback".to_owned(),
+    }
+}
+
+fn describe_callable(o: *mut PyObject) -> String {
+    if o.is_null() {
+        return "A callback".to_owned();
+    }
+    // SAFETY: attached; alive.
+    let o = unsafe { Bound::from_borrowed_ptr(Python::assume_attached(), o) };
+    if let Ok(owner) = o.getattr("__self__") {
+        if crate::raw::future::is_task(owner.as_ptr()) {
+            return describe_task(owner.as_ptr());
+        }
+    }
+    let name = o.getattr("__qualname__").and_then(|n| n.extract::<String>());
+    format!("Callback {}", name.unwrap_or_else(|_| crate::raw::globals::repr(o.as_ptr())))
+}
+
+fn describe_task(o: *mut PyObject) -> String {
+    // SAFETY: attached; a task of ours.
+    let (py, s) = unsafe { (Python::assume_attached(), task::state(o)) };
+    let name = task::name(o).map(|n| n.bound(py).to_string()).unwrap_or_default();
+    let coro = s.coro.obj_or_none();
+    let coro = coro.bound(py);
+    let place = coro.getattr("cr_code").and_then(|code| {
+        let file: String = code.getattr("co_filename")?.extract()?;
+        let line: i64 = code.getattr("co_firstlineno")?.extract()?;
+        let function: String = code.getattr("co_qualname")?.extract()?;
+        Ok(format!("{function}, {file}:{line}"))
+    });
+    match place {
+        Ok(place) => format!("Task {name} ({place})"),
+        Err(_) => format!("Task {name}"),
     }
 }
 

@@ -89,6 +89,11 @@ impl Handle {
         self.slot(layout().callback)
     }
 
+    /// Borrowed, or null.
+    pub fn callback_ptr(&self) -> *mut PyObject {
+        self.callback().get()
+    }
+
     fn args(&self) -> &Slot {
         self.slot(layout().args)
     }
