@@ -89,7 +89,13 @@ PROJECTS = {
             ),
             as_uvloop=True,
         ),
-        Project("janus", "2.0.0", requires=("pytest-asyncio",), arguments=("--ignore=tests/test_benchmarks.py",), plugins=("pytest_asyncio.plugin",)),
+        Project(
+            "janus",
+            "2.0.0",
+            requires=("pytest-asyncio",),
+            arguments=("--ignore=tests/test_benchmarks.py",),
+            plugins=("pytest_asyncio.plugin",),
+        ),
         Project(
             "aiofiles",
             "25.1.0",
@@ -194,14 +200,6 @@ PROJECTS = {
             tests=("tests", "setup.cfg", "pyproject.toml"),
             arguments=(*PLAIN, "-o", "asyncio_mode=auto"),
             plugins=("pytest_asyncio.plugin", "pytest_aiohttp.plugin"),
-        ),
-        Project(
-            "grpclib",
-            "0.4.9",
-            requires=("grpclib[protobuf]", "certifi", "faker", "googleapis-common-protos", "pytest-asyncio"),
-            tests=("tests", "setup.cfg"),
-            arguments=(*PLAIN, "-o", "asyncio_default_fixture_loop_scope=function"),
-            plugins=("pytest_asyncio.plugin",),
         ),
     )
 }

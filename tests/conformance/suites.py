@@ -159,7 +159,11 @@ def main() -> int:
             run = run_project(project, loop, options)
             runs[loop].append(run)
             bad = sum(result.outcome in BAD for result in run.results)
-            print(f"  {project.name} on {loop}: {len(run.results)} tests, {bad} failed", file=sys.stderr, flush=True)
+            print(
+                f"  {project.name} on {loop}: {len(run.results)} tests, {bad} failed",
+                file=sys.stderr,
+                flush=True,
+            )
     baseline: frozenset[str] = frozenset()
     for loop in loops:
         report = Report(loop, runs[loop], lambda test_id: False, baseline)
