@@ -1,8 +1,8 @@
-"""Reads the documentation's pages: which programs they show, which commands they run, and what those should print.
+"""Reads the documentation's pages: the programs they show, commands they run, and what those should print.
 
-A page is Markdown. A ```python block is a program whose first line names its file (`# hello.py`). A ```console block is
-a session: lines that begin with "$ " are commands, the lines below each are what it prints. Everything else is left alone.
-How expected and printed text are compared is in `same()`; running is in `test_snippets.py`.
+A page is Markdown. A ```python block is a program whose first line names its file (`# x.py`). A ```console
+block is a session: lines that begin with "$ " are commands, the lines below each are what it prints. The rest
+is left alone. How expected and printed text are compared is in `same()`; running is in `test_snippets.py`.
 """
 
 from __future__ import annotations
@@ -107,14 +107,14 @@ def _file_name(page: Path, block: _Block) -> str:
     first = block.text.partition("\n")[0]
     name = _FILE_NAME.match(first)
     if name is None:
-        raise ValueError(f"{page}:{block.line}: the first line of a program names its file, as in '# hello.py'")
+        raise ValueError(f"{page}:{block.line}: a program's first line names its file, as in '# hello.py'")
     return name[1]
 
 
 def _commands(page: Path, block: _Block) -> list[Command]:
     before, *sections = re.split(r"(?m)^\$ ", block.text)
     if before.strip() or not sections:
-        raise ValueError(f"{page}:{block.line}: a console block begins with a command, '$ segue run hello.py'")
+        raise ValueError(f"{page}:{block.line}: a console block begins with a command, '$ segue run x.py'")
     return [Command(*section.split("\n", 1)) for section in sections]
 
 
@@ -124,7 +124,7 @@ _CARETS = re.compile(r"(?m)^[ |]*[\^~]+[\^~ ]*\n")
 
 
 def _comparable(text: str) -> str:
-    """Without what differs from run to run or from one CPython to the next: durations, addresses, caret lines."""
+    """Without what differs between runs or versions of CPython: durations, addresses, lines of carets."""
     text = _CARETS.sub("", text.rstrip() + "\n")
     text = _ADDRESS.sub("0x1", _DURATION.sub("1", text))
     return "\n".join(line.rstrip() for line in text.splitlines())

@@ -21,7 +21,7 @@ SESSIONS = [session for page in PAGES for session in sessions(page)]
 
 @pytest.fixture(scope="session")
 def commands(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder with `segue` and `python` for the interpreter that runs the tests, whether or not they are on PATH."""
+    """A folder with `segue` and `python` for the interpreter that runs the tests, whatever is on PATH."""
     folder = tmp_path_factory.mktemp("bin")
     for name, words in {"segue": f"{sys.executable} -m segue", "python": sys.executable}.items():
         file = folder / name
