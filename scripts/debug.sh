@@ -22,4 +22,4 @@ if [ -n "$checker" ]; then
 else
     echo "debug.sh: libc_malloc_debug.so.0 is missing (part of glibc 2.34 and later): going on without it" >&2
 fi
-"$venv/bin/python" scripts/test.py --only core debug reliability transports structured conformance
+"$venv/bin/python" scripts/test.py --only tests

@@ -14,6 +14,7 @@ import argparse
 import dataclasses
 import os
 import re
+import signal
 import subprocess
 import sys
 import time
@@ -127,6 +128,8 @@ def main() -> int:
     names = [*groups, *(step.name for step in steps)]
     parser.add_argument("--only", nargs="+", choices=names, metavar="NAME", help=", ".join(names))
     only = parser.parse_args().only
+    # A shell starts background jobs with Ctrl-C ignored; the tests interrupt themselves.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     if only:
         chosen = [step for name, group in groups.items() if name in only for step in group]
         steps = [step for step in steps if step in chosen or step.name in only]

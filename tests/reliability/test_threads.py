@@ -37,7 +37,7 @@ def test_loops_in_threads_side_by_side(loop_factory):
 
 
 def test_storm_of_threadsafe_calls(run, scaled):
-    """Every call arrives, once, in each thread's order, and none waits for something else to wake the loop."""
+    """Every call arrives, once, in each thread's order, without anything else to wake the loop."""
     threads, each = 8, max(2000, scaled(200_000))
     seen = {number: [] for number in range(threads)}
 

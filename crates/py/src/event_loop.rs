@@ -47,6 +47,7 @@ pub struct LoopCore {
     slow_callback_duration: Cell<f64>,
     /// The dict of running tasks still names a task that has suspended; see `registry::settle`.
     pub stale_current: Cell<bool>,
+    hash: Cell<ffi::Py_hash_t>,
     /// Something was written, watched or closed since the last look for I/O.
     pub io_touched: Cell<bool>,
     skipped_polls: Cell<u32>,
@@ -63,7 +64,8 @@ unsafe impl Sync for LoopCore {}
 // SAFETY: as above.
 unsafe impl Send for LoopCore {}
 
-struct Waiter<'a>(&'a LoopCore);
+/// The core and the Python object around it.
+struct Waiter<'a>(&'a LoopCore, *mut PyObject);
 
 impl Driver<Job> for Waiter<'_> {
     type Error = Raised;
@@ -72,6 +74,7 @@ impl Driver<Job> for Waiter<'_> {
         if wait == Wait::Poll && self.0.may_skip_poll() {
             return self.0.check_signals();
         }
+        registry::settle(self.0, self.1);
         self.0.wait(wait)?;
         self.0.io.reactor.for_each_event(|e| ready.push(Job::Io { token: e.token, ready: e.ready }));
         Ok(())
@@ -105,6 +108,11 @@ impl LoopCore {
             ffi::Py_DECREF(o);
             &*(bound.cast_unchecked::<LoopCore>().get() as *const LoopCore)
         }
+    }
+
+    /// `hash(loop)`, known while the loop runs.
+    pub fn hash(&self) -> ffi::Py_hash_t {
+        self.hash.get()
     }
 
     #[inline(always)]
@@ -437,6 +445,7 @@ impl LoopCore {
             task_factory: Slot::default(),
             slow_callback_duration: Cell::new(0.1),
             stale_current: Cell::new(false),
+            hash: Cell::new(0),
             io_touched: Cell::new(true),
             skipped_polls: Cell::new(0),
             last_detached: Cell::new(0),
@@ -452,9 +461,12 @@ impl LoopCore {
         let clock = core.clock;
         core.last_detached.set(clock.now());
         core.io_touched.set(true);
+        core.hash.set(slf.hash()?);
         core.watch_if_debug()?;
         let result = loop {
-            if let Err(raised) = core.scheduler.turn(&clock, &Waiter(core), |job| core.run_job(slf.as_ptr(), job)) {
+            if let Err(raised) =
+                core.scheduler.turn(&clock, &Waiter(core, slf.as_ptr()), |job| core.run_job(slf.as_ptr(), job))
+            {
                 break Err(raised.into());
             }
             if core.scheduler.is_stopping() {

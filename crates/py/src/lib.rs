@@ -47,5 +47,12 @@ fn _core(m: &Bound<'_, PyModule>) -> PyResult<()> {
         // SAFETY: types that live as long as the process.
         m.add(name, unsafe { Bound::from_borrowed_ptr(m.py(), class.cast()) })?;
     }
+    m.add_function(wrap_pyfunction!(take_unlisted_tasks, m)?)?;
     m.add("__version__", env!("CARGO_PKG_VERSION"))
+}
+
+/// The tasks that asyncio's WeakSet does not list yet; they are its from now on. For `segue._task_refs`.
+#[pyfunction(name = "_take_unlisted_tasks")]
+fn take_unlisted_tasks(py: Python<'_>) -> PyResult<Py<PyAny>> {
+    Ok(raw::registry::take_unlisted()?.bound(py).unbind())
 }

@@ -871,7 +871,9 @@ pub unsafe fn dealloc(o: *mut PyObject, base: *mut PyTypeObject, clear: impl FnO
             return;
         }
         ffi::PyObject_GC_UnTrack(o.cast());
-        ffi::PyObject_ClearWeakRefs(o);
+        if super::heap_type::is_weakly_referenced(o) {
+            ffi::PyObject_ClearWeakRefs(o);
+        }
         clear(o);
         let base_is_heap = (*base).tp_flags & ffi::Py_TPFLAGS_HEAPTYPE != 0;
         if let Some(f) = (*base).tp_dealloc {

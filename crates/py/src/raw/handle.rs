@@ -9,7 +9,7 @@ use pyo3::ffi::{self, PyObject, PyTypeObject};
 use sched::TimerToken;
 
 use super::globals::{globals, Globals, Names};
-use super::heap_type::{no_args, round_up, slot, Definition};
+use super::heap_type::{is_weakly_referenced, no_args, round_up, slot, Definition};
 use super::obj::{call, getattr, runtime_error};
 use super::{Obj, Slot, R};
 use crate::event_loop::LoopCore;
@@ -167,14 +167,6 @@ pub fn recycle(o: Obj) {
         if ffi::Py_REFCNT(o.as_ptr()) == 1 {
             (*pool.0.get()).push(o);
         }
-    }
-}
-
-fn is_weakly_referenced(o: *mut PyObject) -> bool {
-    // SAFETY: the type says where its instances keep their weak references: in the object, or before it from 3.12 on.
-    unsafe {
-        let offset = (*ffi::Py_TYPE(o)).tp_weaklistoffset;
-        offset != 0 && !(*o.cast::<u8>().offset(offset).cast::<*mut PyObject>()).is_null()
     }
 }
 

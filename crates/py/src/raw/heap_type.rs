@@ -84,6 +84,15 @@ impl Definition {
     }
 }
 
+/// Whether anybody holds a weak reference to `o`, which is alive and weakly referenceable.
+pub fn is_weakly_referenced(o: *mut PyObject) -> bool {
+    // SAFETY: the type says where its instances keep their weak references: in the object, or before it from 3.12 on.
+    unsafe {
+        let offset = (*ffi::Py_TYPE(o)).tp_weaklistoffset;
+        offset != 0 && !(*o.cast::<u8>().offset(offset).cast::<*mut PyObject>()).is_null()
+    }
+}
+
 pub fn round_up(n: usize) -> usize {
     n.div_ceil(8) * 8
 }

@@ -1,26 +1,26 @@
 //! What `asyncio.current_task()` and `asyncio.all_tasks()` read: asyncio's own tables, which we keep up to date.
 //!
-//! `all_tasks` iterates a WeakSet of Python code; a task enters it here as a weak reference put straight into its set,
-//! with a callback of ours that leaves it the way WeakSet's own does.
+//! Tasks that are not done are linked in a list of ours; `segue._task_refs` moves them to asyncio's WeakSet when somebody
+//! looks at it, so that a task which lives and ends unobserved costs no weak reference.
+
+use std::cell::Cell;
 
 use pyo3::ffi::{self, PyObject};
 
 use super::globals::{attr, import};
 #[cfg(Py_3_12)]
 use super::obj::call;
-use super::obj::{guard, Raised};
+use super::obj::Raised;
 #[cfg(not(Py_3_14))]
 use super::{globals::repr, obj::runtime_error};
 use super::{Obj, R};
 use crate::event_loop::LoopCore;
 
 pub struct Registry {
-    /// The set of weak references inside `asyncio.tasks`' WeakSet of tasks.
-    data: *mut PyObject,
-    /// WeakSet's iteration guard: while it isn't empty, removals are put off. Null where WeakSet has none.
-    iterating: *mut PyObject,
-    pending_removals: *mut PyObject,
-    gone: *mut PyObject,
+    /// The first of the linked tasks, borrowed: a task leaves the list before it goes.
+    first: Cell<*mut PyObject>,
+    /// asyncio's WeakSet asks us.
+    installed: Cell<bool>,
     #[cfg(not(Py_3_14))]
     current: *mut PyObject,
     #[cfg(Py_3_14)]
@@ -33,36 +33,19 @@ pub struct Registry {
     eager_tasks: *mut PyObject,
 }
 
-static mut GONE: ffi::PyMethodDef = ffi::PyMethodDef {
-    ml_name: c"task_is_gone".as_ptr(),
-    ml_meth: ffi::PyMethodDefPointer { PyCFunction: task_is_gone },
-    ml_flags: ffi::METH_O,
-    ml_doc: std::ptr::null(),
-};
+/// A task's place in the list; all-zero memory is "not listed".
+#[repr(C)]
+pub struct Link {
+    next: Cell<*mut PyObject>,
+    previous: Cell<*mut PyObject>,
+    listed: Cell<bool>,
+}
 
 impl Registry {
     pub fn new(c: &Obj) -> R<Self> {
-        let _ = c;
-        let tasks = import("asyncio.tasks")?;
-        let set = attr(&tasks, if cfg!(Py_3_12) { "_scheduled_tasks" } else { "_all_tasks" })?;
-        let opt = |name: &str| -> R<*mut PyObject> {
-            let name = Obj::str(name)?;
-            Ok(super::obj::getattr_opt(set.as_ptr(), name.as_ptr())?.map_or(std::ptr::null_mut(), Obj::into_ptr))
-        };
         Ok(Registry {
-            data: attr(&set, "data")?.into_ptr(),
-            iterating: opt("_iterating")?,
-            pending_removals: opt("_pending_removals")?,
-            // SAFETY: the definition is static and never changed.
-            gone: unsafe {
-                Obj::owned(ffi::PyCMethod_New(
-                    &raw mut GONE,
-                    std::ptr::null_mut(),
-                    std::ptr::null_mut(),
-                    std::ptr::null_mut(),
-                ))?
-                .into_ptr()
-            },
+            first: Cell::new(std::ptr::null_mut()),
+            installed: Cell::new(false),
             #[cfg(not(Py_3_14))]
             current: attr(c, "_current_tasks")?.into_ptr(),
             #[cfg(Py_3_14)]
@@ -81,45 +64,72 @@ fn registry() -> &'static Registry {
     &super::globals::globals().registry
 }
 
-unsafe extern "C" fn task_is_gone(_: *mut PyObject, reference: *mut PyObject) -> *mut PyObject {
-    guard(std::ptr::null_mut(), || {
-        let r = registry();
-        // SAFETY: a set, a set and a list that live as long as the process.
-        unsafe {
-            let put_off = !r.iterating.is_null() && ffi::PySet_Size(r.iterating) > 0;
-            let status = if put_off {
-                ffi::PyList_Append(r.pending_removals, reference)
-            } else {
-                ffi::PySet_Discard(r.data, reference)
-            };
-            if status < 0 {
-                return Err(Raised);
-            }
-        }
-        Ok(Obj::none().into_ptr())
-    })
+fn link<'a>(task: *mut PyObject) -> &'a Link {
+    // SAFETY: only called with tasks of ours, which are alive while they are linked.
+    unsafe { &super::task::state(task).link }
 }
 
 /// The task shows in `all_tasks()` until it is done or gone.
 pub fn register(task: *mut PyObject) -> R<()> {
     let r = registry();
-    // SAFETY: `task` is alive and weakly referenceable; `data` is a set.
+    if !r.installed.replace(true) {
+        let module = import("segue._task_refs")?;
+        super::obj::call(attr(&module, "install")?.as_ptr(), &[])?;
+    }
+    let l = link(task);
+    if l.listed.replace(true) {
+        return Ok(());
+    }
+    let first = r.first.replace(task);
+    l.previous.set(std::ptr::null_mut());
+    l.next.set(first);
+    if !first.is_null() {
+        link(first).previous.set(task);
+    }
+    Ok(())
+}
+
+/// The task is done or gone: it need not be listed any more.
+#[inline(always)]
+pub fn unlist(task: *mut PyObject) {
+    let l = link(task);
+    if !l.listed.replace(false) {
+        return;
+    }
+    let (previous, next) = (l.previous.get(), l.next.get());
+    if previous.is_null() {
+        registry().first.set(next);
+    } else {
+        link(previous).next.set(next);
+    }
+    if !next.is_null() {
+        link(next).previous.set(previous);
+    }
+}
+
+/// Takes all tasks out of the list, as a Python list: they are about to be listed in asyncio's WeakSet.
+pub fn take_unlisted() -> R<Obj> {
+    // SAFETY: a new list; the tasks are alive while they are linked. A finaliser that runs meanwhile may unlink others,
+    // so the first one is looked up anew each time.
     unsafe {
-        let reference = Obj::owned(ffi::PyWeakref_NewRef(task, r.gone))?;
-        match ffi::PySet_Add(r.data, reference.as_ptr()) {
-            0 => Ok(()),
-            _ => Err(Raised),
+        let list = Obj::owned(ffi::PyList_New(0))?;
+        loop {
+            let task = registry().first.get();
+            if task.is_null() {
+                return Ok(list);
+            }
+            let task = Obj::borrowed(task);
+            unlist(task.as_ptr());
+            if ffi::PyList_Append(list.as_ptr(), task.as_ptr()) != 0 {
+                return Err(Raised);
+            }
         }
     }
 }
 
-/// Nothing to do now: `all_tasks()` leaves out what is done.
-#[inline(always)]
-pub fn finished(_task: *mut PyObject) {}
-
 /// Asyncio's dict of running tasks says that `task` runs on `loop_`.
 ///
-/// On our loops a task that suspends stays in the dict until the next step or until anything else runs
+/// On our loops a task stays in the dict after its step, until the next step or until anything else runs or the loop waits
 /// ([`settle`]): steps that follow one another then cost one store each.
 #[cfg(not(Py_3_14))]
 pub fn enter(core: Option<&LoopCore>, loop_: *mut PyObject, task: *mut PyObject) -> R<()> {
@@ -137,7 +147,11 @@ pub fn enter(core: Option<&LoopCore>, loop_: *mut PyObject, task: *mut PyObject)
                 )));
             }
         }
-        match ffi::PyDict_SetItem(current, loop_, task) {
+        let status = match core {
+            Some(core) if core.hash() != 0 => _PyDict_SetItem_KnownHash(current, loop_, task, core.hash()),
+            _ => ffi::PyDict_SetItem(current, loop_, task),
+        };
+        match status {
             0 => Ok(()),
             _ => Err(Raised),
         }
@@ -145,16 +159,23 @@ pub fn enter(core: Option<&LoopCore>, loop_: *mut PyObject, task: *mut PyObject)
 }
 
 #[cfg(not(Py_3_14))]
-pub fn leave(core: Option<&LoopCore>, loop_: *mut PyObject, task: *mut PyObject, done: bool) -> R<()> {
+extern "C" {
+    /// What `_asyncio` itself uses for this dict.
+    fn _PyDict_SetItem_KnownHash(
+        dict: *mut PyObject,
+        key: *mut PyObject,
+        value: *mut PyObject,
+        hash: ffi::Py_hash_t,
+    ) -> std::os::raw::c_int;
+}
+
+#[cfg(not(Py_3_14))]
+pub fn leave(core: Option<&LoopCore>, loop_: *mut PyObject, task: *mut PyObject) -> R<()> {
     let current = registry().current;
     // SAFETY: as `enter`.
     unsafe {
         if let Some(core) = core {
             core.stale_current.set(true);
-            // A task that is done must not be kept alive by the dict.
-            if done && ffi::PyDict_SetItem(current, loop_, ffi::Py_None()) != 0 {
-                return Err(Raised);
-            }
             return Ok(());
         }
         let running = ffi::PyDict_GetItemWithError(current, loop_);
@@ -193,7 +214,7 @@ pub fn enter(_: Option<&LoopCore>, loop_: *mut PyObject, task: *mut PyObject) ->
 }
 
 #[cfg(Py_3_14)]
-pub fn leave(_: Option<&LoopCore>, loop_: *mut PyObject, task: *mut PyObject, _: bool) -> R<()> {
+pub fn leave(_: Option<&LoopCore>, loop_: *mut PyObject, task: *mut PyObject) -> R<()> {
     call(registry().leave, &[loop_, task]).map(drop)
 }
 

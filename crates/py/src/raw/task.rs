@@ -45,7 +45,7 @@ pub struct TaskState {
     pub scope: crate::scope::TaskScope,
     pub must_cancel: Cell<bool>,
     log_destroy_pending: Cell<bool>,
-    pub registered: Cell<bool>,
+    pub link: super::registry::Link,
 }
 
 /// # Safety
@@ -393,6 +393,7 @@ unsafe extern "C" fn tp_traverse(o: *mut PyObject, visit: ffi::visitproc, arg: *
 fn clear(o: *mut PyObject) {
     let s = st(o);
     s.scope.leave(s.future.core());
+    super::registry::unlist(o);
     let old = [s.coro.take(), s.context.take(), s.name.take(), s.fut_waiter.take()];
     s.future.clear();
     drop(old);

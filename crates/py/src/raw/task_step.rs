@@ -91,12 +91,11 @@ pub fn step_in_current_context(o: *mut PyObject, exc: Option<Obj>) -> R<()> {
     let core = s.future.core();
     registry::enter(core, s.future.loop_.get(), o)?;
     let result = run(o, s, exc);
-    let done = s.future.is_done();
     match result {
-        Ok(()) => registry::leave(core, s.future.loop_.get(), o, done),
+        Ok(()) => registry::leave(core, s.future.loop_.get(), o),
         Err(Raised) => {
             let exc = take_raised();
-            let left = registry::leave(core, s.future.loop_.get(), o, done);
+            let left = registry::leave(core, s.future.loop_.get(), o);
             match exc {
                 Some(exc) => Err(raise_object(exc)),
                 None => left,
@@ -242,7 +241,7 @@ fn finished(o: *mut PyObject, s: &TaskState, how: u64) {
         s.scope.leave(Some(core));
         core.hooks.finish(s.id.get(), how);
     }
-    registry::finished(o);
+    registry::unlist(o);
 }
 
 fn returned(o: *mut PyObject, s: &TaskState, value: Obj) -> R<()> {
