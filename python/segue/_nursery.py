@@ -105,14 +105,9 @@ class Nursery:
         self._starting += 1
         status: TaskStatus | None = None
         try:
-            async with open_nursery() as caller:
+            async with _NurseryBlock(for_one=True) as caller:
                 status = TaskStatus(caller, self)
                 caller._spawn(async_fn, args, {"task_status": status}, name)
-        except BaseExceptionGroup as group:
-            # The inner nursery is ours alone: what comes out of it is what the one task raised.
-            if len(group.exceptions) == 1:
-                raise group.exceptions[0] from None
-            raise
         finally:
             self._starting -= 1
             self._close_if_done()
@@ -176,11 +171,12 @@ class Nursery:
         if self._all_done is not None and not self._all_done.done():
             self._all_done.set_result(None)
 
-    async def _wait(self, exc: BaseException | None) -> BaseException | None:
+    async def _wait(self, exc: BaseException | None, for_one: bool) -> BaseException | None:
         """The block has ended with `exc`: wait for the children; returns what all of them raised.
 
         A schedule point, not a cancel point: the scopes around cancel the children, and they end by themselves. A
-        `Task.cancel()` is not swallowed: it cancels the nursery and is passed on.
+        `Task.cancel()` is not swallowed: it cancels the nursery and is passed on. `for_one`: a lone exception is not
+        wrapped in a group.
         """
         if exc is not None:
             self._add(exc, self._parent)
@@ -203,7 +199,7 @@ class Nursery:
             self._scope._hold(False)
         found, self._exceptions = self._exceptions, []
         try:
-            return _combined(found)
+            return found[0] if for_one and len(found) == 1 else _combined(found)
         finally:
             found.clear()  # no cycle of exceptions and frames
 
@@ -233,7 +229,10 @@ def _child_done(task: asyncio.Task[Any]) -> None:
 class _NurseryBlock:
     """What `open_nursery()` returns: `async with` only."""
 
-    __slots__ = ("_nursery",)
+    __slots__ = ("_for_one", "_nursery")
+
+    def __init__(self, *, for_one: bool = False) -> None:
+        self._for_one = for_one
 
     async def __aenter__(self) -> Nursery:
         loop = asyncio.get_running_loop()
@@ -248,7 +247,7 @@ class _NurseryBlock:
         self, kind: type[BaseException] | None, exc: BaseException | None, tb: TracebackType | None
     ) -> bool:
         nursery = self._nursery
-        raised = await nursery._wait(exc)
+        raised = await nursery._wait(exc, self._for_one)
         try:
             return nursery._scope._close(raised, exc)
         finally:
