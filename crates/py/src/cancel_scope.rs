@@ -92,7 +92,8 @@ fn current(py: Python<'_>, what: &str) -> PyResult<(Obj, Obj)> {
     })?;
     let loop_ = Obj::from(running.bind(py).call0()?);
     if LoopCore::of(loop_.as_ptr()).is_none() {
-        let found = if loop_.is_none() { "no event loop runs".to_owned() } else { format!("it is {}", repr(loop_.as_ptr())) };
+        let found =
+            if loop_.is_none() { "no event loop runs".to_owned() } else { format!("it is {}", repr(loop_.as_ptr())) };
         return Err(PyRuntimeError::new_err(format!(
             "{what} needs a running Segue event loop, and {found}. Start the program with segue.run() or `segue run`."
         )));
@@ -130,6 +131,25 @@ fn check_relative(value: f64) -> PyResult<f64> {
     Ok(value)
 }
 
+/// A function in Python around one in Rust: before 3.13 `split` takes nothing else.
+fn python_function(f: Bound<'_, PyCFunction>) -> PyResult<Bound<'_, PyAny>> {
+    static WRAP: PyOnceLock<Py<PyAny>> = PyOnceLock::new();
+    let py = f.py();
+    let wrap = WRAP.get_or_try_init(py, || -> PyResult<_> {
+        Ok(py.eval(c"lambda f: lambda exc: f(exc)", None, None)?.unbind())
+    })?;
+    wrap.bind(py).call1((f,))
+}
+
+/// An error of ours in the place of `exc`, which stays visible as its context.
+fn chained(error: PyErr, py: Python<'_>, exc: Option<Bound<'_, PyAny>>) -> PyResult<Obj> {
+    let error = error.into_value(py).into_bound(py);
+    if let Some(exc) = exc {
+        error.setattr("__context__", exc)?;
+    }
+    Ok(Obj::from(error.into_any()))
+}
+
 impl CancelScope {
     fn core(&self) -> Option<&LoopCore> {
         LoopCore::of(self.loop_.get())
@@ -145,7 +165,7 @@ impl CancelScope {
 
     /// Cancels, if it isn't yet, and tells the tasks inside.
     fn cancel_for(&self, cause: Obj) -> R<()> {
-        if self.is_cancelled() || self.stage.get() == Stage::Left {
+        if self.is_cancelled() {
             return Ok(());
         }
         self.cause.set(cause);
@@ -230,7 +250,7 @@ impl CancelScope {
             let leaf = args.get_item(0)?;
             Ok::<_, PyErr>(is_cancelled_error(leaf.as_ptr()) && this.bind(py).get().is_own(py, leaf.as_ptr())?)
         })?;
-        let halves = exc.call_method1("split", (is_own,))?;
+        let halves = exc.call_method1("split", (python_function(is_own)?,))?;
         let (caught, rest): (Bound<'_, PyAny>, Bound<'_, PyAny>) = halves.extract()?;
         if caught.is_none() {
             return Ok((false, Some(Obj::from(exc))));
@@ -239,8 +259,9 @@ impl CancelScope {
     }
 
     /// The error for leaving a scope that isn't the current task's innermost one; None if it is.
-    fn misnesting<'py>(slf: &Bound<'py, Self>, task: Option<&Obj>) -> PyResult<Option<Bound<'py, PyAny>>> {
-        let (py, this) = (slf.py(), slf.get());
+    /// A scope of another task stays open; one of this task's that isn't innermost is taken out of the middle.
+    fn misnesting(slf: &Bound<'_, Self>, task: Option<&Obj>) -> PyResult<Option<PyErr>> {
+        let this = slf.get();
         let host = this.host.obj_or_none();
         let innermost = match (task, this.core()) {
             (Some(task), Some(core)) => {
@@ -270,14 +291,15 @@ impl CancelScope {
                 show(&innermost)
             ),
         };
-        Ok(Some(PyRuntimeError::new_err(text).into_value(py).into_bound(py).into_any()))
+        Ok(Some(PyRuntimeError::new_err(text)))
     }
 
     /// Leaves the scope with `exc`, if there is one; returns what of it goes on.
     fn close(slf: &Bound<'_, Self>, exc: Option<Bound<'_, PyAny>>) -> PyResult<Option<Obj>> {
         let this = slf.get();
         if this.stage.get() != Stage::Entered {
-            return Err(PyRuntimeError::new_err(format!("{} is not entered, so it cannot be left", repr(slf.as_ptr()))));
+            let text = format!("{} is not entered, so it cannot be left", repr(slf.as_ptr()));
+            return Ok(Some(chained(PyRuntimeError::new_err(text), slf.py(), exc)?));
         }
         let (Some(id), Some(host)) = (this.id(), this.host.obj()) else {
             return Ok(exc.map(Obj::from));
@@ -287,11 +309,10 @@ impl CancelScope {
         let catches = this.core().is_some_and(|core| core.cancel_tree.borrow().catches(id));
         let left = match (wrong, exc) {
             (Some(error), exc) => {
-                if let Some(exc) = exc {
-                    error.setattr("__context__", exc)?;
+                if task.as_ref().is_some_and(|t| t.as_ptr() == host.as_ptr()) {
+                    this.leave(None)?;
                 }
-                this.leave(None)?;
-                return Ok(Some(Obj::from(error)));
+                return Ok(Some(chained(error, slf.py(), exc)?));
             }
             (None, Some(exc)) if catches => {
                 let (caught, rest) = Self::split(slf, exc)?;
@@ -496,12 +517,9 @@ impl CancelScope {
     /// Whether the scope was cancelled: by `cancel()`, or by its deadline. Says nothing of whether anybody noticed.
     #[getter]
     fn cancel_called(&self, py: Python<'_>) -> PyResult<bool> {
-        if !self.is_cancelled() && self.stage.get() == Stage::Entered {
-            if let Some(core) = self.core() {
-                if seconds_now(core) >= self.deadline.get() {
-                    self.expire(py)?;
-                }
-            }
+        let may_expire = self.stage.get() != Stage::Left && self.deadline.get() != f64::INFINITY;
+        if may_expire && !self.is_cancelled() && current_time(py)? >= self.deadline.get() {
+            self.expire(py)?;
         }
         Ok(self.is_cancelled())
     }
@@ -534,7 +552,9 @@ impl CancelScope {
         let this = slf.get();
         check_deadline(value, "deadline")?;
         if this.stage.get() == Stage::New && this.relative.get() != f64::INFINITY {
-            return Err(PyRuntimeError::new_err("this scope has a relative_deadline; set that, or enter the scope first"));
+            return Err(PyRuntimeError::new_err(
+                "this scope has a relative_deadline; set that, or enter the scope first",
+            ));
         }
         this.deadline.set(value);
         Self::arm(slf)
