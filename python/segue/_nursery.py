@@ -1,9 +1,10 @@
 """Nurseries: tasks that live in a block, and the block that waits for them.
 
-Semantics: Trio's, https://trio.readthedocs.io/en/stable/reference-core.html#nurseries-and-spawning. A nursery is strict:
-what its tasks raise always comes out as an exception group. What differs, since our tasks are asyncio's: a child that was
-cancelled by `Task.cancel()` just ends, and a nursery out of which only cancellations come raises one, not a group.
-Cancelling, shields and which exception is whose are in Rust (`_core.CancelScope`).
+Semantics: Trio's, https://trio.readthedocs.io/en/stable/reference-core.html#nurseries-and-spawning. A
+nursery is strict: what its tasks raise always comes out as an exception group. What differs, since our
+tasks are asyncio's: a child that was cancelled by `Task.cancel()` just ends, and a nursery out of which
+only cancellations come raises one, not a group. Cancelling, shields and which exception is whose are in
+Rust (`_core.CancelScope`).
 """
 
 from __future__ import annotations
@@ -33,13 +34,14 @@ class TaskStatus:
             raise RuntimeError("task_status.started() was called twice")
         self._started = True
         self._value = value
-        # If start() is being cancelled, the task ends where it is: elsewhere nobody would catch its cancellation.
+        # If start() is being cancelled, the task ends where it is: nobody would catch its cancellation
+        # elsewhere.
         if not self._caller.cancel_scope._is_effective():
             self._caller._hand_over_to(self._nursery)
 
 
 class _IgnoredStatus:
-    """The default of a `task_status` parameter: for functions that are also called without `Nursery.start`."""
+    """The default of a `task_status` parameter, for functions that are also called directly."""
 
     def started(self, value: Any = None) -> None:
         """Do nothing."""
@@ -60,7 +62,9 @@ def _nursery_of(loop: asyncio.AbstractEventLoop) -> dict[asyncio.Task[Any], Nurs
 class Nursery:
     """The tasks of an `async with segue.open_nursery()` block."""
 
-    def __init__(self, scope: CancelScope, parent: asyncio.Task[Any], loop: asyncio.AbstractEventLoop) -> None:
+    def __init__(
+        self, scope: CancelScope, parent: asyncio.Task[Any], loop: asyncio.AbstractEventLoop
+    ) -> None:
         self._scope = scope
         self._parent = parent
         self._loop = loop
@@ -88,7 +92,7 @@ class Nursery:
         return self._parent
 
     def start_soon(self, async_fn: Callable[..., Awaitable[Any]], /, *args: Any, name: object = None) -> None:
-        """Start `async_fn(*args)` as a task of this nursery. It runs soon, at least up to its first suspension.
+        """Start `async_fn(*args)` as a task of this nursery. It runs at least up to its first suspension.
 
         Raises RuntimeError if the nursery is closed, TypeError if `async_fn(*args)` is no coroutine.
         """
@@ -96,14 +100,15 @@ class Nursery:
         self._spawn(async_fn, args, {}, name)
 
     async def start(self, async_fn: Callable[..., Awaitable[Any]], /, *args: Any, name: object = None) -> Any:
-        """Start `async_fn(*args, task_status=...)` and wait until it calls `task_status.started(value)`; returns value.
+        """Start `async_fn(*args, task_status=...)`, wait until it calls `task_status.started(value)`,
+        return value.
 
-        Until then the task is in the scopes of the caller, and what it raises is raised here; afterwards it belongs to
-        this nursery. Raises RuntimeError if the task ends without having called `started()`.
+        Until then the task is in the scopes of the caller, and what it raises is raised here; afterwards
+        it belongs to this nursery. Raises RuntimeError if the task ends without having called
+        `started()`.
         """
         self._check_open()
         self._starting += 1
-        status: TaskStatus | None = None
         try:
             async with _NurseryBlock(for_one=True) as caller:
                 status = TaskStatus(caller, self)
@@ -120,16 +125,24 @@ class Nursery:
             raise RuntimeError("this nursery is closed: its block was left and all its tasks have ended")
 
     def _spawn(
-        self, async_fn: Callable[..., Awaitable[Any]], args: tuple[Any, ...], kwargs: dict[str, Any], name: object
+        self,
+        async_fn: Callable[..., Awaitable[Any]],
+        args: tuple[Any, ...],
+        kwargs: dict[str, Any],
+        name: object,
     ) -> None:
         if asyncio.iscoroutine(async_fn):
             async_fn.close()
-            raise TypeError("pass the async function and its arguments: start_soon(f, x), not start_soon(f(x))")
+            raise TypeError("pass the function and its arguments: start_soon(f, x), not start_soon(f(x))")
         coro = async_fn(*args, **kwargs)
         if not asyncio.iscoroutine(coro):
-            raise TypeError(f"{_name_of(async_fn)} is no async function: it returned {coro!r}, not a coroutine")
+            raise TypeError(
+                f"{_name_of(async_fn)} is no async function: it returned {coro!r}, not a coroutine"
+            )
         try:
-            task: asyncio.Task[Any] = Task(coro, loop=self._loop, name=str(name) if name else _name_of(async_fn))
+            task: asyncio.Task[Any] = Task(
+                coro, loop=self._loop, name=str(name) if name else _name_of(async_fn)
+            )
         except BaseException:
             coro.close()
             raise
@@ -174,9 +187,9 @@ class Nursery:
     async def _wait(self, exc: BaseException | None, for_one: bool) -> BaseException | None:
         """The block has ended with `exc`: wait for the children; returns what all of them raised.
 
-        A schedule point, not a cancel point: the scopes around cancel the children, and they end by themselves. A
-        `Task.cancel()` is not swallowed: it cancels the nursery and is passed on. `for_one`: a lone exception is not
-        wrapped in a group.
+        A schedule point, not a cancel point: the scopes around cancel the children, and they end by
+        themselves. A `Task.cancel()` is not swallowed: it cancels the nursery and is passed on.
+        `for_one`: a lone exception is not wrapped in a group.
         """
         if exc is not None:
             self._add(exc, self._parent)
@@ -257,7 +270,8 @@ class _NurseryBlock:
 def open_nursery() -> _NurseryBlock:
     """A nursery: `async with segue.open_nursery() as nursery: nursery.start_soon(f, x)`.
 
-    The block is left when all its tasks have ended. If one raises, the others are cancelled, and what was raised comes
-    out as an ExceptionGroup. Leaving is a schedule point, never by itself a cancel point.
+    The block is left when all its tasks have ended. If one raises, the others are cancelled, and what
+    was raised comes out as an ExceptionGroup. Leaving is a schedule point, never by itself a cancel
+    point.
     """
     return _NurseryBlock()

@@ -1,4 +1,5 @@
-"""asyncio's own classes inside a cancelled scope: they finish, in finite steps, also when a child takes time to clean up.
+"""asyncio's own classes inside a cancelled scope: they finish in few steps, also when a child cleans up
+slowly.
 
 Steps are counted, not seconds: each event is a step, wait, wake or cancellation of some task.
 """
@@ -8,9 +9,8 @@ from __future__ import annotations
 import asyncio
 
 import pytest
-from conftest import Work, turns
-
 import segue
+from stepping import Work, turns
 
 FEW = 60
 

@@ -9,12 +9,11 @@ import weakref
 from typing import Any
 
 import pytest
-from conftest import Work, turns
-
 import segue
+from stepping import Work, turns
 
 
-# 1 ------------------------------------------------------------------------------------------------------------------
+# 1 ------------------------------------------------------------
 async def test_rule_01_every_suspension_in_a_cancelled_scope_raises() -> None:
     seen = []
     with segue.CancelScope() as scope:
@@ -54,7 +53,7 @@ async def test_rule_01_b_a_site_that_swallowed_the_cancellation_ends_by_its_own_
 
 
 async def test_rule_01_c_a_new_scope_at_the_same_site_is_heard() -> None:
-    """A loop whose body opens a scope with a deadline inside a cancelled, shielded-off one: each deadline counts."""
+    """A loop that opens a shielded scope with a deadline inside a cancelled one: each deadline counts."""
     caught = []
     with segue.CancelScope() as outer:
         outer.cancel()
@@ -87,7 +86,7 @@ async def test_rule_01_d_sites_inside_an_async_generator_are_told_apart() -> Non
     assert seen == ["second"] and scope.cancelled_caught
 
 
-# 2, 3 ---------------------------------------------------------------------------------------------------------------
+# 2, 3 ------------------------------------------------------------
 async def test_rule_02_a_task_runs_to_its_first_suspension_in_a_cancelled_scope() -> None:
     seen = []
 
@@ -120,7 +119,7 @@ async def test_rule_03_our_primitives_checkpoint_and_synchronous_code_does_not()
     assert not scope.cancelled_caught
 
 
-# 4 ------------------------------------------------------------------------------------------------------------------
+# 4 ------------------------------------------------------------
 async def test_rule_04_leaving_a_nursery_is_a_schedule_point_and_no_cancel_point() -> None:
     ran = []
     with segue.CancelScope() as scope:
@@ -132,7 +131,7 @@ async def test_rule_04_leaving_a_nursery_is_a_schedule_point_and_no_cancel_point
     assert scope.cancel_called and not scope.cancelled_caught
 
 
-# 5 ------------------------------------------------------------------------------------------------------------------
+# 5 ------------------------------------------------------------
 async def test_rule_05_the_outer_scope_takes_over_while_the_inner_unwinds() -> None:
     with segue.CancelScope() as outer:
         with segue.CancelScope() as inner:
@@ -155,7 +154,7 @@ async def test_rule_05_b_a_shield_keeps_the_outer_scope_out() -> None:
     assert not outer.cancelled_caught
 
 
-# 6 ------------------------------------------------------------------------------------------------------------------
+# 6 ------------------------------------------------------------
 async def test_rule_06_caught_only_if_something_was_caught() -> None:
     with segue.CancelScope() as unused:
         unused.cancel()
@@ -200,7 +199,7 @@ async def test_rule_06_c_the_context_of_what_goes_on_is_its_own() -> None:
     assert info.value.exceptions[0].__context__ is own
 
 
-# 7 ------------------------------------------------------------------------------------------------------------------
+# 7 ------------------------------------------------------------
 @pytest.mark.parametrize("order", ["scope first", "task first"])
 async def test_rule_07_task_cancel_meeting_a_scope_is_not_swallowed(order: str) -> None:
     scope = segue.CancelScope()
@@ -276,7 +275,7 @@ async def test_rule_07_d_an_uncancelled_request_does_not_stop_the_scope() -> Non
     assert scope.cancelled_caught
 
 
-# 8 ------------------------------------------------------------------------------------------------------------------
+# 8 ------------------------------------------------------------
 async def test_rule_08_cancelling_returns_to_its_entry_value_on_every_way_out() -> None:
     task = asyncio.current_task()
     assert task is not None
@@ -305,7 +304,7 @@ async def test_rule_08_cancelling_returns_to_its_entry_value_on_every_way_out() 
     assert counts == [0] * 5
 
 
-# 9, 10 --------------------------------------------------------------------------------------------------------------
+# 9, 10 ------------------------------------------------------------
 async def test_rule_09_a_timeout_around_a_cancelled_group_still_raises() -> None:
     async def slow_to_clean_up() -> None:
         try:
@@ -346,7 +345,7 @@ async def test_rule_10_a_task_that_cancels_its_group_before_its_first_suspension
     assert nursery.cancel_scope.cancelled_caught
 
 
-# 11, 12 -------------------------------------------------------------------------------------------------------------
+# 11, 12 ------------------------------------------------------------
 async def test_rule_11_toggling_the_shield_takes_effect_at_once() -> None:
     seen = []
     inner = segue.CancelScope(shield=True)
@@ -395,7 +394,7 @@ async def test_rule_12_deadlines_move_and_relative_ones_start_at_the_entry() -> 
     assert loop._counts()[1] == 0
 
 
-# 13, 14 -------------------------------------------------------------------------------------------------------------
+# 13, 14 ------------------------------------------------------------
 async def test_rule_13_start_moves_the_child_from_the_callers_scope_to_the_nurserys() -> None:
     gate = asyncio.Event()
     seen = []
@@ -471,7 +470,7 @@ async def test_rule_14_a_single_failing_child_is_wrapped_too() -> None:
     assert len(info.value.exceptions) == 1
 
 
-# 15, 16 -------------------------------------------------------------------------------------------------------------
+# 15, 16 ------------------------------------------------------------
 async def test_rule_15_nothing_spins_when_a_waiter_refuses_cancellation() -> None:
     async def stubborn() -> str:
         for _ in range(4):
@@ -527,7 +526,7 @@ async def test_rule_16_b_a_result_that_is_on_its_way_is_not_lost() -> None:
     assert await task == "item"
 
 
-# 17 -----------------------------------------------------------------------------------------------------------------
+# 17 ------------------------------------------------------------
 async def test_rule_17_leaving_out_of_order_names_task_and_scopes_and_corrupts_nothing() -> None:
     outer, inner = segue.CancelScope(), segue.CancelScope()
     outer.__enter__()
@@ -556,7 +555,8 @@ async def test_rule_17_b_leaving_in_another_task_names_both_and_changes_nothing(
             scope.__exit__(None, None, None)
         text = str(info.value)
         me = asyncio.current_task()
-        assert me is not None and "the host" in text and me.get_name() in text and text.count("CancelScope") == 2
+        assert me is not None and "the host" in text and me.get_name() in text
+        assert text.count("CancelScope") == 2
         scope.cancel()
     assert scope.cancelled_caught and not nursery.cancel_scope.cancel_called
 
@@ -574,7 +574,7 @@ async def test_rule_17_c_a_scope_that_is_never_left_goes_with_its_object() -> No
             await segue.checkpoint()
 
 
-# 20, 21 -------------------------------------------------------------------------------------------------------------
+# 20, 21 ------------------------------------------------------------
 async def test_rule_20_outside_our_scopes_asyncio_keeps_its_edge_semantics() -> None:
     rounds = 0
     async with asyncio.timeout(10) as timeout:
@@ -626,7 +626,7 @@ async def test_rule_21_a_childs_exception_reaches_its_parent_and_children_are_ne
     assert repr(info.value.exceptions) == "(KeyError('after the collection'),)"
 
 
-# 24, 25 -------------------------------------------------------------------------------------------------------------
+# 24, 25 ------------------------------------------------------------
 async def test_rule_24_every_cancellation_carries_who_asked_and_why() -> None:
     seen: dict[str, Any] = {}
 

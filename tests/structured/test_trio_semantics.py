@@ -1,8 +1,8 @@
-"""Trio's own cancellation tests, as far as they are about semantics we share; each names the test it was ported from.
+"""Trio's own cancellation tests, as far as they are about semantics we share, under the names they have
+there.
 
-Ported by hand from trio's `_core/_tests/test_run.py`. Where Trio waits until all tasks are blocked, these wait some turns
-of the loop; where Trio jumps a mock clock, these move the deadline. What Trio and Segue do differently on purpose is said
-in the test.
+Ported by hand from trio's `_core/_tests/test_run.py`. Where Trio waits until all tasks are blocked,
+these wait some turns of the loop; where Trio jumps a mock clock, these move the deadline.
 """
 
 from __future__ import annotations
@@ -17,10 +17,9 @@ from math import inf, nan
 from typing import Any
 
 import pytest
-from conftest import turns
-
 import segue
 from segue import TASK_STATUS_IGNORED, Cancelled, CancelScope, checkpoint, open_nursery, sleep, sleep_forever
+from stepping import turns
 
 
 @contextmanager

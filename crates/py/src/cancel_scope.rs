@@ -7,20 +7,20 @@
 //! | left | no | nothing | nothing |
 //!
 //! Semantics: Trio's `CancelScope` (https://trio.readthedocs.io, "Cancellation and timeouts"). What a task in a scope
-//! feels is in `scope.rs`; which exceptions are a scope's own is decided here, by their tag.
+//! feels is in `scope.rs`, which exceptions a scope may catch in `catching.rs`.
 
 use std::cell::Cell;
 
 use pyo3::exceptions::{PyRuntimeError, PyValueError};
-use pyo3::ffi::{self, PyObject};
+use pyo3::ffi::PyObject;
 use pyo3::prelude::*;
 use pyo3::sync::PyOnceLock;
-use pyo3::types::{PyCFunction, PyDict};
 use pyo3::{PyTraverseError, PyVisit};
 use sched::clock::nanos_from_secs;
 use sched::{CancelSource, Clock, ScopeId, TimerToken};
 
-use crate::cancellation::{is_cancelled_error, source_of, Cancellation, Site};
+use crate::cancellation::{Cancellation, Site};
+use crate::catching;
 use crate::event_loop::LoopCore;
 use crate::job::{visit_raw, Job};
 use crate::raw::globals::{attr, import};
@@ -131,16 +131,6 @@ fn check_relative(value: f64) -> PyResult<f64> {
     Ok(value)
 }
 
-/// A function in Python around one in Rust: before 3.13 `split` takes nothing else.
-fn python_function(f: Bound<'_, PyCFunction>) -> PyResult<Bound<'_, PyAny>> {
-    static WRAP: PyOnceLock<Py<PyAny>> = PyOnceLock::new();
-    let py = f.py();
-    let wrap = WRAP.get_or_try_init(py, || -> PyResult<_> {
-        Ok(py.eval(c"lambda f: lambda exc: f(exc)", None, None)?.unbind())
-    })?;
-    wrap.bind(py).call1((f,))
-}
-
 /// An error of ours in the place of `exc`, which stays visible as its context.
 fn chained(error: PyErr, py: Python<'_>, exc: Option<Bound<'_, PyAny>>) -> PyResult<Obj> {
     let error = error.into_value(py).into_bound(py);
@@ -211,53 +201,6 @@ impl CancelScope {
         Ok(())
     }
 
-    /// Whether a CancelledError at this scope's end is a scope's and not a request to the task itself.
-    fn is_own(&self, py: Python<'_>, exc: *mut PyObject) -> R<bool> {
-        let Some(host) = self.host.obj() else {
-            return Ok(false);
-        };
-        let s = state(&host);
-        let requested = s.cancel_requests.get() > self.requests.get();
-        let mut chain = Chain::of(exc);
-        let mut own = source_of(py, exc)?.map(CancelSource::is_scoped);
-        // A library may have raised a fresh one in the place of ours; and ours may have hit a request being handled.
-        while own.is_none() || (own == Some(true) && requested) {
-            let Some(earlier) = chain.next() else { break };
-            let source = source_of(py, earlier.as_ptr())?;
-            match (own, source.map(CancelSource::is_scoped)) {
-                (_, Some(false)) if requested => return Ok(false),
-                (None, found) => own = found,
-                _ => {}
-            }
-        }
-        Ok(own.unwrap_or_else(|| !requested && s.scope.was_delivered()))
-    }
-
-    /// Takes the scope's own cancellation out of `exc`: what was caught, what is left.
-    fn split(slf: &Bound<'_, Self>, exc: Bound<'_, PyAny>) -> PyResult<(bool, Option<Obj>)> {
-        let py = slf.py();
-        if is_cancelled_error(exc.as_ptr()) {
-            let own = slf.get().is_own(py, exc.as_ptr())?;
-            return Ok((own, (!own).then(|| Obj::from(exc))));
-        }
-        // SAFETY: the class lives as long as the interpreter.
-        if !crate::raw::obj::is_instance(exc.as_ptr(), unsafe { ffi::PyExc_BaseExceptionGroup }) {
-            return Ok((false, Some(Obj::from(exc))));
-        }
-        let this = slf.clone().unbind();
-        let is_own = PyCFunction::new_closure(py, None, None, move |args, _: Option<&Bound<'_, PyDict>>| {
-            let py = args.py();
-            let leaf = args.get_item(0)?;
-            Ok::<_, PyErr>(is_cancelled_error(leaf.as_ptr()) && this.bind(py).get().is_own(py, leaf.as_ptr())?)
-        })?;
-        let halves = exc.call_method1("split", (python_function(is_own)?,))?;
-        let (caught, rest): (Bound<'_, PyAny>, Bound<'_, PyAny>) = halves.extract()?;
-        if caught.is_none() {
-            return Ok((false, Some(Obj::from(exc))));
-        }
-        Ok((true, (!rest.is_none()).then(|| Obj::from(rest))))
-    }
-
     /// The error for leaving a scope that isn't the current task's innermost one; None if it is.
     /// A scope of another task stays open; one of this task's that isn't innermost is taken out of the middle.
     fn misnesting(slf: &Bound<'_, Self>, task: Option<&Obj>) -> PyResult<Option<PyErr>> {
@@ -315,7 +258,7 @@ impl CancelScope {
                 return Ok(Some(chained(error, slf.py(), exc)?));
             }
             (None, Some(exc)) if catches => {
-                let (caught, rest) = Self::split(slf, exc)?;
+                let (caught, rest) = catching::split(exc, &host, this.requests.get())?;
                 this.caught.set(caught);
                 rest
             }
@@ -364,40 +307,6 @@ impl CancelScope {
 impl Drop for CancelScope {
     fn drop(&mut self) {
         self.abandon();
-    }
-}
-
-/// Walks `__cause__`, or else `__context__`, of an exception: the CancelledErrors among them.
-struct Chain {
-    at: Option<Obj>,
-    steps: u32,
-}
-
-impl Chain {
-    fn of(exc: *mut PyObject) -> Chain {
-        // SAFETY: alive.
-        Chain { at: Some(unsafe { Obj::borrowed(exc) }), steps: 0 }
-    }
-}
-
-impl Iterator for Chain {
-    type Item = Obj;
-
-    fn next(&mut self) -> Option<Obj> {
-        while self.steps < 100 {
-            self.steps += 1;
-            let at = self.at.take()?;
-            // SAFETY: exceptions; both return a new reference or null.
-            let earlier = unsafe {
-                Obj::owned(ffi::PyException_GetCause(at.as_ptr()))
-                    .or_else(|_| Obj::owned(ffi::PyException_GetContext(at.as_ptr())))
-            };
-            self.at = Some(earlier.ok()?);
-            if let Some(found) = self.at.as_ref().filter(|e| is_cancelled_error(e.as_ptr())) {
-                return Some(found.clone());
-            }
-        }
-        None
     }
 }
 
@@ -502,7 +411,7 @@ impl CancelScope {
             Some(loop_) => registry::current(loop_.as_ptr())?,
             None => None,
         };
-        let cause = Cancellation::new(py, CancelSource::ScopeCancel, reason, task.as_ref(), Site::here(py))?;
+        let cause = Cancellation::make(py, CancelSource::ScopeCancel, reason, task.as_ref(), Site::here(py))?;
         Ok(self.cancel_for(cause)?)
     }
 

@@ -96,7 +96,7 @@ pub struct Cancellation {
 
 impl Cancellation {
     /// `task`: who asked, if a task did.
-    pub fn new(
+    pub fn make(
         py: Python<'_>,
         source: CancelSource,
         reason: Option<Py<PyAny>>,
@@ -120,17 +120,17 @@ impl Cancellation {
         let site = Site::here(py);
         let reason = message.filter(|m| !m.is_none()).map(|m| m.bound(py).unbind());
         let task = registry::current(loop_)?;
-        Self::new(py, requested_by(py, site.as_ref()), reason, task.as_ref(), site)
+        Self::make(py, requested_by(py, site.as_ref()), reason, task.as_ref(), site)
     }
 
     /// What a failing child does to its nursery.
     pub fn failure(py: Python<'_>, exc: &Bound<'_, PyAny>, task: &Obj) -> PyResult<Obj> {
         let reason = PyString::new(py, &format!("{} failed", exc.repr()?)).into_any().unbind();
-        Self::new(py, CancelSource::NurseryFailure, Some(reason), Some(task), Site::of_exception(exc)?)
+        Self::make(py, CancelSource::NurseryFailure, Some(reason), Some(task), Site::of_exception(exc)?)
     }
 
     pub fn deadline(py: Python<'_>, task: Option<&Obj>, site: Option<&Site>) -> PyResult<Obj> {
-        Self::new(py, CancelSource::Deadline, None, task, site.map(|s| s.clone_ref(py)))
+        Self::make(py, CancelSource::Deadline, None, task, site.map(|s| s.clone_ref(py)))
     }
 
     /// The Cancellation behind a reference of ours.

@@ -10,13 +10,15 @@
 //! | [`raw`] | the hand-built types: Future, Task, Handle |
 //! | [`transport`] | the stream transport |
 //! | [`scope`], [`await_site`] | cancel scopes on tasks: delivery, and where a task is suspended |
-//! | [`cancel_scope`], [`cancellation`] | CancelScope, and why a task was cancelled |
+//! | [`cancel_scope`], [`catching`] | CancelScope, and what it catches |
+//! | [`cancellation`] | why a task was cancelled |
 //! | [`recorder`] | the event record |
 //! | [`read_buffer`], [`fork`], [`watchdog`] | what their names say |
 
 mod await_site;
 mod cancel_scope;
 mod cancellation;
+mod catching;
 mod event_loop;
 mod fork;
 mod io;

@@ -21,7 +21,7 @@ use crate::cancel_scope::{self, ScopePtr};
 use crate::cancellation::{self, is_cancelled_error, Cancellation};
 use crate::event_loop::LoopCore;
 use crate::raw::globals::globals;
-use crate::raw::obj::{call, call_method, is_true};
+use crate::raw::obj::{call, getattr_opt, is_true};
 use crate::raw::task::{self, TaskState};
 use crate::raw::{future, Obj, Slot, R};
 
@@ -37,6 +37,9 @@ enum Delivery {
     /// The task waits for nothing but its turn: it is thrown when that comes.
     Throw,
 }
+
+/// Boxed: most tasks never have any.
+type Sites = Box<Vec<(u64, u64)>>;
 
 /// The cancel tree's side of a task; all-zero memory is "in no scope".
 #[repr(C)]
@@ -57,7 +60,7 @@ pub struct TaskScope {
     /// The Cancellation of the delivery.
     cause: Slot,
     /// Where a cancellation was delivered, oldest first: the scope's serial number and the site.
-    sites: RefCell<Option<Box<Vec<(u64, u64)>>>>,
+    sites: RefCell<Option<Sites>>,
 }
 
 /// How many sites are remembered; a task with more of them is interrupted again.
@@ -294,8 +297,10 @@ fn is_done(waiter: &Obj) -> R<bool> {
         // SAFETY: ours.
         return Ok(unsafe { future::state(waiter.as_ptr()) }.is_done());
     }
-    let name = Obj::str("done")?;
-    is_true(call_method(name.as_ptr(), &[waiter.as_ptr()])?.as_ptr())
+    match getattr_opt(waiter.as_ptr(), Obj::str("done")?.as_ptr())? {
+        Some(done) => is_true(call(done.as_ptr(), &[])?.as_ptr()),
+        None => Ok(false),
+    }
 }
 
 /// A borrowed task in the cancel tree; the task leaves the tree before it goes.
