@@ -321,6 +321,7 @@ impl LoopCore {
 #[cold]
 fn describe(job: &Job) -> String {
     match job {
+        Job::Deadline(_) => "a cancel scope's deadline".to_owned(),
         Job::Handle(o) | Job::Timer(o) => describe_callable(handle::Handle::of(o).callback_ptr()),
         Job::Step(task) | Job::Throw { task, .. } | Job::Wake { task, .. } => describe_task(task.as_ptr()),
         Job::Callback { call, .. } => describe_callable(call.as_ptr()),
