@@ -14,14 +14,13 @@ use pyo3::exceptions::{PyRuntimeError, PyValueError};
 use pyo3::ffi::{self, PyObject};
 use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyTuple};
-use sched::{CancelTree, Clock, Driver, Flow, Hooks, ReadyQueue, Scheduler, Wait};
+use sched::{Clock, Driver, Flow, Hooks, ReadyQueue, Scheduler, Wait};
 
 use crate::io::{Direction, Io, Ready};
 use crate::job::{visit_obj, visit_raw, Job};
 use crate::raw::obj::{call, call_method, is_interrupt, os_error, raise_object, runtime_error, take_raised};
 use crate::raw::{globals::globals, handle, registry, task, task_step, Obj, Raised, Slot, R};
 use crate::recorder::Recorder;
-use crate::scope::TaskPtr;
 
 /// How long other Python threads wait at most while the loop never blocks: the interpreter's own switch interval.
 const MAX_ATTACHED: u64 = 5_000_000;
@@ -34,7 +33,7 @@ pub struct LoopCore {
     pub scheduler: Scheduler<Job>,
     pub hooks: Hooks,
     pub io: Io,
-    pub cancel_tree: RefCell<CancelTree<TaskPtr>>,
+    pub cancel_tree: RefCell<crate::scope::Tree>,
     pub clock: Monotonic,
     pub debug: Cell<bool>,
     pub recorder: RefCell<Option<Rc<Recorder>>>,
@@ -256,6 +255,7 @@ impl LoopCore {
                 let result = run_callback(&call, &future, &context);
                 (result, What::Callback { call, future, context })
             }
+            Job::Deadline(scope) => (crate::cancel_scope::deadline_reached(&scope), What::Source(scope)),
             Job::Io { token, ready } => match {
                 self.io_touched.set(true);
                 self.io.look_up(token, ready)
@@ -329,6 +329,7 @@ impl LoopCore {
 #[cold]
 fn describe(job: &Job) -> String {
     match job {
+        Job::Deadline(_) => "a cancel scope's deadline".to_owned(),
         Job::Handle(o) | Job::Timer(o) => describe_callable(handle::Handle::of(o).callback_ptr()),
         Job::Step(task) | Job::Throw { task, .. } | Job::Wake { task, .. } => describe_task(task.as_ptr()),
         Job::Callback { call, .. } => describe_callable(call.as_ptr()),

@@ -18,6 +18,8 @@ pub enum Job {
     Wake { task: Obj, future: Obj },
     /// A future's callback.
     Callback { call: Obj, future: Obj, context: Obj },
+    /// A cancel scope's deadline has come.
+    Deadline(Obj),
     /// A descriptor is ready.
     Io { token: u64, ready: Readiness },
 }
@@ -29,7 +31,7 @@ impl Job {
         f: &mut impl FnMut(&Obj) -> Result<(), pyo3::PyTraverseError>,
     ) -> Result<(), pyo3::PyTraverseError> {
         match self {
-            Job::Handle(a) | Job::Timer(a) | Job::Step(a) => f(a),
+            Job::Handle(a) | Job::Timer(a) | Job::Step(a) | Job::Deadline(a) => f(a),
             Job::Throw { task, exc } => f(task).and_then(|()| f(exc)),
             Job::Wake { task, future } => f(task).and_then(|()| f(future)),
             Job::Callback { call, future, context } => f(call).and_then(|()| f(future)).and_then(|()| f(context)),

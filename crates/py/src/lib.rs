@@ -9,10 +9,16 @@
 //! | [`listener`] | accepting connections |
 //! | [`raw`] | the hand-built types: Future, Task, Handle |
 //! | [`transport`] | the stream transport |
-//! | [`scope`] | cancel scopes on tasks |
+//! | [`scope`], [`await_site`] | cancel scopes on tasks: delivery, and where a task is suspended |
+//! | [`cancel_scope`], [`catching`] | CancelScope, and what it catches |
+//! | [`cancellation`] | why a task was cancelled |
 //! | [`recorder`] | the event record |
 //! | [`read_buffer`], [`fork`], [`watchdog`] | what their names say |
 
+mod await_site;
+mod cancel_scope;
+mod cancellation;
+mod catching;
 mod event_loop;
 mod fork;
 mod io;
@@ -48,6 +54,11 @@ fn _core(m: &Bound<'_, PyModule>) -> PyResult<()> {
         m.add(name, unsafe { Bound::from_borrowed_ptr(m.py(), class.cast()) })?;
     }
     m.add_function(wrap_pyfunction!(take_unlisted_tasks, m)?)?;
+    m.add_class::<cancel_scope::CancelScope>()?;
+    m.add_class::<cancellation::Cancellation>()?;
+    m.add_function(wrap_pyfunction!(cancellation::cancellation, m)?)?;
+    m.add_function(wrap_pyfunction!(cancel_scope::current_time, m)?)?;
+    m.add_function(wrap_pyfunction!(cancel_scope::current_effective_deadline, m)?)?;
     m.add("__version__", env!("CARGO_PKG_VERSION"))
 }
 

@@ -1,36 +1,73 @@
 //! Cancel scopes on tasks: delivers a scope's cancellation at suspensions, as often as needed and never in a spin.
 //!
-//! A task in an effectively cancelled scope is cancelled at every suspension until it leaves the scope, with one
-//! exception: at an await site that already swallowed a delivery it is left to its own wake
-//! (rule 1 of structured concurrency). The tree itself is `sched::CancelTree`.
+//! Rule 1: a task in an effectively cancelled scope is cancelled at every suspension until it leaves the scope, except at
+//!         an await site that already got this scope's cancellation: there it is left to its own wake.
+//! Rule 2: a task is only told while it is suspended; one that runs or has not begun is told at its next suspension.
+//! Rule 3: what a task waits for is asked to cancel once per wait. If it refuses, or is done already, the task gets
+//!         what it waited for.
+//! Rule 4: a scope's cancellation never counts as a `Task.cancel` request, and a request is never taken for a scope's.
+//!
+//! The tree itself is `sched::CancelTree`, the scope object is in `cancel_scope.rs`.
 
 use std::cell::{Cell, RefCell};
+use std::os::raw::{c_int, c_void};
 
-use pyo3::ffi::PyObject;
-use sched::{CancelSource, ScopeId, TaskSlot};
+use pyo3::ffi::{self, PyObject};
+use pyo3::prelude::*;
+use sched::{Clock, ScopeId, TaskSlot};
 
+use crate::await_site;
+use crate::cancel_scope::{self, ScopePtr};
+use crate::cancellation::{self, is_cancelled_error, Cancellation};
 use crate::event_loop::LoopCore;
 use crate::raw::globals::globals;
-use crate::raw::obj::{getattr_opt, is_instance, setattr};
+use crate::raw::obj::{call, getattr_opt, is_true};
 use crate::raw::task::{self, TaskState};
-use crate::raw::{Obj, R};
+use crate::raw::{future, Obj, Slot, R};
+
+/// What became of the cancellation of the present wait.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[repr(u8)]
+enum Delivery {
+    None = 0,
+    /// What the task waits for agreed to be cancelled.
+    Accepted,
+    /// It refused; it is not asked again.
+    Refused,
+    /// The task waits for nothing but its turn: it is thrown when that comes.
+    Throw,
+}
+
+/// Boxed: most tasks never have any.
+type Sites = Box<Vec<(u64, u64)>>;
 
 /// The cancel tree's side of a task; all-zero memory is "in no scope".
 #[repr(C)]
 pub struct TaskScope {
     /// `TaskSlot::to_raw`, or 0.
     slot: Cell<u32>,
-    /// A scope's cancellation is on its way into the task.
-    delivering: Cell<bool>,
-    /// The sites that swallowed a delivery of the present scope, oldest first.
-    swallowed: RefCell<Option<Box<Vec<u64>>>>,
+    /// Invariant: false only if the task is in no scope and `request` is empty.
+    active: Cell<bool>,
+    /// Suspended since it entered a scope.
+    parked: Cell<bool>,
+    delivery: Cell<Delivery>,
+    /// A scope's cancellation was thrown into the task since it was last in no cancelled scope.
+    delivered: Cell<bool>,
+    /// Its own waits are not interrupted by scopes: it waits for its nursery's children.
+    holds: Cell<bool>,
+    /// The Cancellation of a `Task.cancel` that is on its way.
+    request: Slot,
+    /// The Cancellation of the delivery.
+    cause: Slot,
+    /// Where a cancellation was delivered, oldest first: the scope's serial number and the site.
+    sites: RefCell<Option<Sites>>,
 }
 
-/// How many swallowing sites are remembered; a task with more of them is interrupted again.
+/// How many sites are remembered; a task with more of them is interrupted again.
 const SITES: usize = 64;
 
 impl TaskScope {
-    pub fn slot(&self) -> Option<TaskSlot> {
+    fn slot(&self) -> Option<TaskSlot> {
         TaskSlot::from_raw(self.slot.get())
     }
 
@@ -39,90 +76,230 @@ impl TaskScope {
         core.cancel_tree.borrow().scope_of(self.slot()?)
     }
 
+    /// The task's place, for operations on the tree that leave it where it is.
+    pub fn place(&self) -> Option<TaskSlot> {
+        self.slot()
+    }
+
     /// Makes `scope` the task's innermost one (none: out of all scopes).
     pub fn move_to(&self, core: &LoopCore, task: *mut PyObject, scope: Option<ScopeId>) {
-        self.swallowed.replace(None);
         let mut tree = core.cancel_tree.borrow_mut();
-        match (self.slot(), scope) {
-            (Some(slot), Some(scope)) => {
-                tree.move_task(slot, Some(scope));
-            }
+        let cancelled = match (self.slot(), scope) {
+            (Some(slot), Some(scope)) => tree.move_task(slot, Some(scope)),
             (Some(slot), None) => {
                 tree.leave_task(slot);
                 self.slot.set(0);
+                false
             }
-            (None, Some(scope)) => self.slot.set(tree.enter_task(TaskPtr(task), scope).to_raw()),
-            (None, None) => {}
+            (None, Some(scope)) => {
+                self.slot.set(tree.enter_task(TaskPtr(task), scope).to_raw());
+                tree.is_effectively_cancelled(scope)
+            }
+            (None, None) => false,
+        };
+        self.update_active();
+        if !cancelled {
+            self.delivered.set(false);
+            self.sites.replace(None);
         }
+    }
+
+    fn update_active(&self) {
+        self.active.set(self.slot.get() != 0 || self.request.is_set());
     }
 
     /// The task is done or gone.
     #[inline(always)]
     pub fn leave(&self, core: Option<&LoopCore>) {
-        if self.slot.get() == 0 {
-            return;
+        if self.active.get() {
+            self.leave_cold(core);
         }
+    }
+
+    #[cold]
+    fn leave_cold(&self, core: Option<&LoopCore>) {
         if let (Some(core), Some(slot)) = (core, self.slot()) {
             core.cancel_tree.borrow_mut().leave_task(slot);
         }
         self.slot.set(0);
-        self.swallowed.replace(None);
+        self.active.set(false);
+        self.parked.set(false);
+        self.delivery.set(Delivery::None);
+        self.sites.replace(None);
+        let old = (self.request.take(), self.cause.take());
+        drop(old);
     }
 
-    /// The task is about to be resumed, with `exc` or without.
+    /// # Safety
+    /// The collector's visitor.
+    pub unsafe fn traverse(&self, visit: ffi::visitproc, arg: *mut c_void) -> c_int {
+        // SAFETY: passed on.
+        unsafe {
+            match self.request.visit(visit, arg) {
+                0 => self.cause.visit(visit, arg),
+                r => r,
+            }
+        }
+    }
+
+    /// `Task.cancel` was called: what is thrown next is that request's, whatever a scope does meanwhile.
+    pub fn note_request(&self, s: &TaskState, message: Option<&Obj>) -> R<()> {
+        // SAFETY: attached.
+        let py = unsafe { Python::assume_attached() };
+        let info = Cancellation::requested(py, s.future.loop_.get(), message)?;
+        self.request.set(info);
+        self.active.set(true);
+        Ok(())
+    }
+
+    /// Whether the task's own waits are out of scopes' reach.
+    pub fn set_holds(&self, holds: bool) {
+        self.holds.set(holds);
+    }
+
+    /// Whether a scope's cancellation reached the task since it was last in no cancelled scope.
+    pub fn was_delivered(&self) -> bool {
+        self.delivered.get()
+    }
+
+    /// The task is about to be resumed, with `exc` or without; returns what to resume it with.
     #[inline(always)]
-    pub fn before_resume(&self, exc: Option<&Obj>) {
-        if self.slot.get() == 0 || !self.delivering.replace(false) {
-            return;
+    pub fn before_resume(&self, s: &TaskState, exc: Option<Obj>) -> R<Option<Obj>> {
+        if !self.active.get() {
+            return Ok(exc);
         }
-        if let Some(exc) = exc.filter(|e| is_instance(e.as_ptr(), globals().cancelled_error)) {
-            tag(exc);
-        }
+        self.before_resume_in_scope(s, exc)
     }
 
-    /// The task has suspended: if its scope is cancelled, it is cancelled here, unless this site swallowed it before.
-    #[inline(always)]
-    pub fn after_suspend(&self, o: *mut PyObject, s: &TaskState) -> R<()> {
-        if self.slot.get() == 0 {
-            return Ok(());
+    #[cold]
+    fn before_resume_in_scope(&self, s: &TaskState, mut exc: Option<Obj>) -> R<Option<Obj>> {
+        self.parked.set(false);
+        let delivery = self.delivery.replace(Delivery::None);
+        let (request, cause) = (self.request.take(), self.cause.take());
+        self.update_active();
+        if delivery == Delivery::Throw && exc.is_none() && self.is_cancelled(s) {
+            exc = Some(call(globals().cancelled_error, &[])?);
         }
-        self.after_suspend_in_scope(o, s)
+        let Some(thrown) = exc.as_ref().filter(|e| is_cancelled_error(e.as_ptr())) else {
+            return Ok(exc);
+        };
+        // SAFETY: attached.
+        let py = unsafe { Python::assume_attached() };
+        if let Some(request) = request {
+            cancellation::tag(py, thrown, &request)?;
+        } else if let (Delivery::Accepted | Delivery::Throw, Some(cause)) = (delivery, cause) {
+            self.delivered.set(true);
+            cancellation::tag(py, thrown, &cause)?;
+        }
+        Ok(exc)
     }
 
-    fn after_suspend_in_scope(&self, o: *mut PyObject, s: &TaskState) -> R<()> {
+    fn is_cancelled(&self, s: &TaskState) -> bool {
         let Some(core) = s.future.core() else {
-            return Ok(());
+            return false;
         };
-        let cancelled = {
-            let tree = core.cancel_tree.borrow();
-            self.slot().and_then(|slot| tree.scope_of(slot)).is_some_and(|scope| tree.is_effectively_cancelled(scope))
-        };
-        if !cancelled || s.future.is_done() {
+        let tree = core.cancel_tree.borrow();
+        self.slot().and_then(|slot| tree.scope_of(slot)).is_some_and(|scope| tree.is_effectively_cancelled(scope))
+    }
+
+    /// The task has suspended: if its scope is cancelled, it is cancelled here, unless this site already was.
+    #[inline(always)]
+    pub fn after_suspend(&self, s: &TaskState) -> R<()> {
+        if !self.active.get() {
             return Ok(());
         }
-        self.deliver(o, s, core)
+        self.after_suspend_in_scope(s)
+    }
+
+    #[cold]
+    fn after_suspend_in_scope(&self, s: &TaskState) -> R<()> {
+        let (Some(core), Some(slot)) = (s.future.core(), self.slot()) else {
+            return Ok(());
+        };
+        self.parked.set(true);
+        if let Some(expired) = expired(core, slot) {
+            cancel_scope::expire(&expired)?;
+        }
+        if self.is_cancelled(s) {
+            self.deliver(s, core)?;
+        }
+        Ok(())
     }
 
     /// Cancels the task where it is suspended, on behalf of its scope. Not counted as a `Task.cancel` request.
-    pub fn deliver(&self, o: *mut PyObject, s: &TaskState, core: &LoopCore) -> R<()> {
-        if self.delivering.get() || s.must_cancel.get() || s.future.is_done() {
+    fn deliver(&self, s: &TaskState, core: &LoopCore) -> R<()> {
+        if self.delivery.get() != Delivery::None || self.holds.get() || s.must_cancel.get() || s.future.is_done() {
             return Ok(());
         }
-        let site = site_of(s)?;
-        if let Some(site) = site {
-            let mut swallowed = self.swallowed.borrow_mut();
-            let sites = swallowed.get_or_insert_with(Default::default);
-            if sites.contains(&site) {
+        let waiter = s.fut_waiter.obj();
+        if let Some(waiter) = &waiter {
+            if is_done(waiter)? {
                 return Ok(());
             }
-            if sites.len() == SITES {
-                sites.remove(0);
-            }
-            sites.push(site);
         }
-        self.delivering.set(true);
-        core.hooks.cancel(s.id.get(), CancelSource::ScopeCancel);
-        task::deliver(o, None)
+        let Some((serial, scope)) = source(core, self.slot()) else {
+            return Ok(());
+        };
+        let site = await_site::of(s.coro.obj())?;
+        if self.sites.borrow().as_ref().is_some_and(|sites| sites.contains(&(serial, site))) {
+            return Ok(());
+        }
+        let delivery = match waiter {
+            Some(waiter) => {
+                self.delivery.set(Delivery::Refused);
+                if future::cancel_any(waiter.as_ptr(), None)? {
+                    Delivery::Accepted
+                } else {
+                    return Ok(());
+                }
+            }
+            None => Delivery::Throw,
+        };
+        self.delivery.set(delivery);
+        self.remember((serial, site));
+        let (cause, source) = cancel_scope::cause(&scope)?;
+        drop(self.cause.replace(cause));
+        core.hooks.cancel(s.id.get(), source);
+        Ok(())
+    }
+
+    fn remember(&self, site: (u64, u64)) {
+        let mut sites = self.sites.borrow_mut();
+        let sites = sites.get_or_insert_with(Default::default);
+        if sites.len() == SITES {
+            sites.remove(0);
+        }
+        sites.push(site);
+    }
+}
+
+/// The scope whose cancellation a task feels: its serial number and object.
+fn source(core: &LoopCore, slot: Option<TaskSlot>) -> Option<(u64, Obj)> {
+    let tree = core.cancel_tree.borrow();
+    let source = tree.source(tree.scope_of(slot?)?)?;
+    Some((tree.serial(source), tree.owner(source).object()?))
+}
+
+/// The scope around a task whose deadline has passed although its timer has not fired yet.
+fn expired(core: &LoopCore, slot: TaskSlot) -> Option<Obj> {
+    let tree = core.cancel_tree.borrow();
+    let scope = tree.scope_of(slot)?;
+    let next = tree.next_to_expire(scope)?;
+    if tree.is_effectively_cancelled(scope) || tree.deadline(next) > core.clock.now() {
+        return None;
+    }
+    tree.owner(next).object()
+}
+
+/// Whether something awaited is done: its wake is on the way.
+fn is_done(waiter: &Obj) -> R<bool> {
+    if future::is_ours(waiter.as_ptr()) {
+        // SAFETY: ours.
+        return Ok(unsafe { future::state(waiter.as_ptr()) }.is_done());
+    }
+    match getattr_opt(waiter.as_ptr(), Obj::str("done")?.as_ptr())? {
+        Some(done) => is_true(call(done.as_ptr(), &[])?.as_ptr()),
+        None => Ok(false),
     }
 }
 
@@ -130,7 +307,10 @@ impl TaskScope {
 #[derive(Clone, Copy)]
 pub struct TaskPtr(pub *mut PyObject);
 
-/// Tells tasks that their scope is now cancelled. A task that has not run yet or is running is left to its next suspension.
+/// What the loop keeps: which tasks are in which scopes.
+pub type Tree = sched::CancelTree<TaskPtr, ScopePtr>;
+
+/// Tells tasks that their scope is now cancelled; those that run or have not begun find out at their next suspension.
 pub fn tell(core: &LoopCore, tasks: Vec<TaskPtr>) -> R<()> {
     let tasks: Vec<Obj> = tasks
         .into_iter()
@@ -140,95 +320,9 @@ pub fn tell(core: &LoopCore, tasks: Vec<TaskPtr>) -> R<()> {
     for task in tasks {
         // SAFETY: what is in the tree is a task of ours.
         let s = unsafe { task::state(task.as_ptr()) };
-        let waiting = s.fut_waiter.is_set();
-        let queued_after_a_yield = !waiting && s.scope.has_run(s)?;
-        if waiting || queued_after_a_yield {
-            s.scope.deliver(task.as_ptr(), s, core)?;
+        if s.scope.parked.get() && s.scope.is_cancelled(s) {
+            s.scope.deliver(s, core)?;
         }
     }
     Ok(())
-}
-
-impl TaskScope {
-    /// Whether the task is suspended somewhere inside its coroutine, in contrast to not begun or running.
-    fn has_run(&self, s: &TaskState) -> R<bool> {
-        Ok(site_of(s)?.is_some())
-    }
-}
-
-const TAG: &str = "_segue_scope_cancel";
-
-fn tag(exc: &Obj) {
-    if let Ok(name) = Obj::str(TAG) {
-        if setattr(exc.as_ptr(), name.as_ptr(), Obj::bool(true).as_ptr()).is_err() {
-            crate::raw::obj::write_unraisable(exc.as_ptr());
-        }
-    }
-}
-
-/// Whether a CancelledError came from a scope (any scope), in contrast to `Task.cancel`.
-pub fn is_tagged(exc: *mut PyObject) -> R<bool> {
-    let name = Obj::str(TAG)?;
-    Ok(getattr_opt(exc, name.as_ptr())?.is_some())
-}
-
-/// Where the task is suspended: a hash over the code and instruction of each frame of its await chain.
-/// None if the coroutine has not started, is running, or tells nothing about itself.
-fn site_of(s: &TaskState) -> R<Option<u64>> {
-    let mut hash = 0xcbf2_9ce4_8422_2325u64;
-    let mut found = false;
-    let mut at = s.coro.obj();
-    for _ in 0..200 {
-        let Some(frame_owner) = at else { break };
-        let Some((code, instruction, running)) = frame_of(&frame_owner)? else {
-            break;
-        };
-        if running || instruction < 0 {
-            return Ok(None);
-        }
-        found = true;
-        for part in [code, instruction as u64] {
-            hash = (hash ^ part).wrapping_mul(0x0000_0100_0000_01b3);
-        }
-        at = awaited_by(&frame_owner)?;
-    }
-    Ok(found.then_some(hash))
-}
-
-fn text_attr(o: &Obj, name: &str) -> R<Option<Obj>> {
-    Ok(getattr_opt(o.as_ptr(), Obj::str(name)?.as_ptr())?.filter(|v| !v.is_none()))
-}
-
-/// The code object's address, the instruction, and whether the frame is running: of a coroutine, generator or async generator.
-fn frame_of(o: &Obj) -> R<Option<(u64, i64, bool)>> {
-    for prefix in ["cr", "gi", "ag"] {
-        let Some(code) = text_attr(o, &format!("{prefix}_code"))? else {
-            continue;
-        };
-        let Some(frame) = text_attr(o, &format!("{prefix}_frame"))? else {
-            return Ok(None);
-        };
-        let running = text_attr(o, &format!("{prefix}_running"))?;
-        let running = running.is_some_and(|r| crate::raw::obj::is_true(r.as_ptr()).unwrap_or(false));
-        let instruction = text_attr(&frame, "f_lasti")?;
-        // SAFETY: an int; -1 on anything else, with the error cleared.
-        let instruction = instruction.map_or(-1, |i| unsafe {
-            let n = pyo3::ffi::PyLong_AsLongLong(i.as_ptr());
-            pyo3::ffi::PyErr_Clear();
-            n
-        });
-        let suspended = text_attr(o, &format!("{prefix}_suspended"))?;
-        let suspended = suspended.is_none_or(|r| crate::raw::obj::is_true(r.as_ptr()).unwrap_or(true));
-        return Ok(Some((code.as_ptr() as u64, if suspended { instruction } else { -1 }, running)));
-    }
-    Ok(None)
-}
-
-fn awaited_by(o: &Obj) -> R<Option<Obj>> {
-    for name in ["cr_await", "gi_yieldfrom", "ag_await"] {
-        if let Some(inner) = text_attr(o, name)? {
-            return Ok(Some(inner));
-        }
-    }
-    Ok(None)
 }

@@ -6,6 +6,7 @@
 //! Rule 3: every operation that can turn scopes effectively cancelled returns the tasks to tell; the tree never calls out.
 //! Rule 4: a scope catches a cancellation only if it is cancelled and no enclosing visible scope is ([`CancelTree::catches`]).
 //! Rule 5: closing a scope moves its tasks and child scopes to its parent, so that nothing is ever lost.
+//! Rule 6: a scope's serial number is never used again, its id is.
 //!
 //! Deadlines are kept here because their effective value follows the same tree; their timers are the caller's.
 //! This file does not know what a task or an exception is.
@@ -48,8 +49,10 @@ const NIL: u32 = u32::MAX;
 pub const NEVER: Nanos = Nanos::MAX;
 
 #[derive(Debug)]
-struct Scope {
+struct Scope<S> {
     open: bool,
+    serial: u64,
+    owner: S,
     parent: u32,
     /// Doubly linked lists through `Scope` and `Member`: children and the tasks whose innermost scope this is.
     first_child: u32,
@@ -71,28 +74,38 @@ struct Member<T> {
     prev: u32,
 }
 
-/// `T` is what the caller wants back for a task: an id, a pointer.
+/// `T` is what the caller wants back for a task and `S` what it wants back for a scope: an id, a pointer.
 #[derive(Debug)]
-pub struct CancelTree<T> {
-    scopes: Vec<Scope>,
+pub struct CancelTree<T, S = ()> {
+    scopes: Vec<Scope<S>>,
     free_scopes: Vec<u32>,
     members: Vec<Member<T>>,
     free_members: Vec<u32>,
+    last_serial: u64,
 }
 
-impl<T> Default for CancelTree<T> {
+impl<T, S> Default for CancelTree<T, S> {
     fn default() -> Self {
-        Self { scopes: Vec::new(), free_scopes: Vec::new(), members: Vec::new(), free_members: Vec::new() }
+        Self {
+            scopes: Vec::new(),
+            free_scopes: Vec::new(),
+            members: Vec::new(),
+            free_members: Vec::new(),
+            last_serial: 0,
+        }
     }
 }
 
-impl<T: Copy> CancelTree<T> {
+impl<T: Copy, S: Copy + Default> CancelTree<T, S> {
     /// Opens a scope under `parent`. It is effectively cancelled from the start if its parent is and `shield` is not set.
     pub fn open(&mut self, parent: Option<ScopeId>, shield: bool) -> ScopeId {
         let parent = parent.map_or(NIL, |p| p.0);
         let effective = !shield && parent != NIL && self.scopes[parent as usize].effective;
+        self.last_serial += 1;
         let scope = Scope {
             open: true,
+            serial: self.last_serial,
+            owner: S::default(),
             parent,
             first_child: NIL,
             next_sibling: NIL,
@@ -120,30 +133,45 @@ impl<T: Copy> CancelTree<T> {
     /// Closes a scope; what is left in it moves to its parent (or out of the tree, if it has none).
     /// Returns the tasks that this makes effectively cancelled (a shield that goes away).
     pub fn close(&mut self, id: ScopeId) -> Vec<T> {
-        let (parent, was_effective) = {
-            let s = &self.scopes[id.0 as usize];
-            debug_assert!(s.open);
-            (s.parent, s.effective)
-        };
-        let mut told = Vec::new();
-        while self.scopes[id.0 as usize].first_child != NIL {
-            let child = self.scopes[id.0 as usize].first_child;
-            self.unlink_child(child);
-            self.scopes[child as usize].parent = parent;
-            self.link_child(parent, child);
-            self.refresh(child, &mut told);
-        }
-        while self.scopes[id.0 as usize].first_task != NIL {
-            let member = self.scopes[id.0 as usize].first_task;
-            self.unlink_task(member);
-            self.link_task(parent, member);
-            if !was_effective && parent != NIL && self.scopes[parent as usize].effective {
-                told.extend(self.members[member as usize].task);
-            }
-        }
+        debug_assert!(self.scopes[id.0 as usize].open);
+        let parent = self.scopes[id.0 as usize].parent;
+        let told = self.move_all(id.0, parent, None);
         self.unlink_child(id.0);
         self.scopes[id.0 as usize].open = false;
+        self.scopes[id.0 as usize].owner = S::default();
         self.free_scopes.push(id.0);
+        told
+    }
+
+    /// Moves everything in `from` but the task `stays` into `to`, which is not inside `from`.
+    /// Returns the tasks that this makes effectively cancelled.
+    pub fn move_contents(&mut self, from: ScopeId, to: ScopeId, stays: Option<TaskSlot>) -> Vec<T> {
+        self.move_all(from.0, to.0, stays.map(|s| s.0))
+    }
+
+    fn move_all(&mut self, from: u32, to: u32, stays: Option<u32>) -> Vec<T> {
+        let was_effective = self.scopes[from as usize].effective;
+        let is_effective = to != NIL && self.scopes[to as usize].effective;
+        let mut told = Vec::new();
+        while self.scopes[from as usize].first_child != NIL {
+            let child = self.scopes[from as usize].first_child;
+            self.unlink_child(child);
+            self.scopes[child as usize].parent = to;
+            self.link_child(to, child);
+            self.refresh(child, &mut told);
+        }
+        let mut member = self.scopes[from as usize].first_task;
+        while member != NIL {
+            let next = self.members[member as usize].next;
+            if stays != Some(member) {
+                self.unlink_task(member);
+                self.link_task(to, member);
+                if !was_effective && is_effective {
+                    told.extend(self.members[member as usize].task);
+                }
+            }
+            member = next;
+        }
         told
     }
 
@@ -199,6 +227,19 @@ impl<T: Copy> CancelTree<T> {
         found
     }
 
+    /// A number that no other scope of this tree has or will have.
+    pub fn serial(&self, id: ScopeId) -> u64 {
+        self.scopes[id.0 as usize].serial
+    }
+
+    pub fn owner(&self, id: ScopeId) -> S {
+        self.scopes[id.0 as usize].owner
+    }
+
+    pub fn set_owner(&mut self, id: ScopeId, owner: S) {
+        self.scopes[id.0 as usize].owner = owner;
+    }
+
     pub fn parent(&self, id: ScopeId) -> Option<ScopeId> {
         let parent = self.scopes[id.0 as usize].parent;
         (parent != NIL).then_some(ScopeId(parent))
@@ -212,22 +253,22 @@ impl<T: Copy> CancelTree<T> {
         self.scopes[id.0 as usize].deadline = deadline;
     }
 
-    /// The earliest deadline visible from a scope; 0 if it is already effectively cancelled.
-    pub fn effective_deadline(&self, id: ScopeId) -> Nanos {
-        let mut least = NEVER;
+    /// The visible scope with the earliest deadline, if any has one; the innermost of those with the same.
+    pub fn next_to_expire(&self, id: ScopeId) -> Option<ScopeId> {
+        let mut found: Option<u32> = None;
         let mut at = id.0;
         while at != NIL {
             let s = &self.scopes[at as usize];
-            if s.cancelled {
-                return 0;
+            let least = found.map_or(NEVER, |f| self.scopes[f as usize].deadline);
+            if s.deadline < least {
+                found = Some(at);
             }
-            least = least.min(s.deadline);
             if s.shield {
                 break;
             }
             at = s.parent;
         }
-        least
+        found.map(ScopeId)
     }
 
     /// Puts a task into a scope. Whether it must be told to cancel is the caller's question to
@@ -383,7 +424,7 @@ mod tests {
 
     #[test]
     fn a_shield_hides_and_lifting_it_exposes() {
-        let mut t = CancelTree::default();
+        let mut t: CancelTree<char> = CancelTree::default();
         let outer = t.open(None, false);
         let inner = t.open(Some(outer), true);
         t.enter_task('a', inner);
@@ -410,7 +451,7 @@ mod tests {
 
     #[test]
     fn closing_moves_tasks_to_the_parent() {
-        let mut t = CancelTree::default();
+        let mut t: CancelTree<char> = CancelTree::default();
         let outer = t.open(None, false);
         let inner = t.open(Some(outer), true);
         let slot = t.enter_task('a', inner);
@@ -423,17 +464,45 @@ mod tests {
     }
 
     #[test]
-    fn the_effective_deadline_is_the_earliest_visible_one() {
+    fn the_earliest_visible_deadline_is_found() {
         let mut t: CancelTree<u8> = CancelTree::default();
         let outer = t.open(None, false);
         let inner = t.open(Some(outer), false);
+        assert_eq!(t.next_to_expire(inner), None);
         t.set_deadline(outer, 5);
         t.set_deadline(inner, 9);
-        assert_eq!(t.effective_deadline(inner), 5);
+        assert_eq!(t.next_to_expire(inner), Some(outer));
         t.set_shield(inner, true);
-        assert_eq!(t.effective_deadline(inner), 9);
-        t.cancel(inner);
-        assert_eq!(t.effective_deadline(inner), 0);
+        assert_eq!(t.next_to_expire(inner), Some(inner));
+    }
+
+    #[test]
+    fn contents_move_without_the_one_that_stays() {
+        let mut t: CancelTree<char, u8> = CancelTree::default();
+        let old = t.open(None, false);
+        let new = t.open(None, false);
+        let host = t.enter_task('h', old);
+        let child = t.enter_task('c', old);
+        let own = t.open(Some(old), false);
+        t.set_owner(own, 7);
+        let grandchild = t.enter_task('g', own);
+        t.cancel(new);
+        let mut told = t.move_contents(old, new, Some(host));
+        told.sort();
+        assert_eq!(told, ['c', 'g']);
+        assert_eq!((t.scope_of(host), t.scope_of(child), t.scope_of(grandchild)), (Some(old), Some(new), Some(own)));
+        assert_eq!((t.parent(own), t.owner(own)), (Some(new), 7));
+    }
+
+    #[test]
+    fn an_id_is_used_again_and_a_serial_is_not() {
+        let mut t: CancelTree<u8> = CancelTree::default();
+        let a = t.open(None, false);
+        let serial = t.serial(a);
+        t.close(a);
+        let b = t.open(None, false);
+        assert_eq!(a, b);
+        assert_ne!(serial, t.serial(b));
     }
 
     #[derive(Debug, Clone)]
@@ -444,6 +513,7 @@ mod tests {
         Shield(usize, bool),
         Enter(usize),
         Leave(usize),
+        MoveContents(usize, usize),
     }
 
     /// The tree without any cleverness: walk up and look.
@@ -454,6 +524,19 @@ mod tests {
         shield: bool,
         cancelled: bool,
         open: bool,
+    }
+
+    /// Whether `at` is `outer` or somewhere below it.
+    fn inside(model: &[Model], mut at: usize, outer: usize) -> bool {
+        loop {
+            if at == outer {
+                return true;
+            }
+            match model[at].parent {
+                Some(p) => at = p,
+                None => return false,
+            }
+        }
     }
 
     fn effective(model: &[Model], mut at: usize) -> bool {
@@ -477,9 +560,10 @@ mod tests {
             2 => (0usize..20).prop_map(Op::Cancel),
             2 => (0usize..20, any::<bool>()).prop_map(|(p, s)| Op::Shield(p, s)),
             3 => (0usize..20).prop_map(Op::Enter),
-            1 => (0usize..20).prop_map(Op::Leave)], 1..80))
+            1 => (0usize..20).prop_map(Op::Leave),
+            1 => (0usize..20, 0usize..20).prop_map(|(a, b)| Op::MoveContents(a, b))], 1..80))
         {
-            let mut tree = CancelTree::default();
+            let mut tree: CancelTree<usize> = CancelTree::default();
             let root = tree.open(None, false);
             let mut model = vec![Model { id: root, parent: None, shield: false, cancelled: false, open: true }];
             // (slot, scope index), the task's number is its place here
@@ -517,6 +601,13 @@ mod tests {
                         if !model[i].open { continue }
                         model[i].shield = shield;
                         tree.set_shield(model[i].id, shield)
+                    }
+                    Op::MoveContents(from, to) => {
+                        let (from, to) = (from % model.len(), to % model.len());
+                        if !model[from].open || !model[to].open || inside(&model, to, from) { continue }
+                        for m in &mut model { if m.parent == Some(from) { m.parent = Some(to) } }
+                        for t in tasks.iter_mut().flatten() { if t.1 == from { t.1 = to } }
+                        tree.move_contents(model[from].id, model[to].id, None)
                     }
                     Op::Enter(i) => {
                         let i = i % model.len();

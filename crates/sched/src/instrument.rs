@@ -23,6 +23,25 @@ pub enum CancelSource {
     LoopShutdown = 6,
 }
 
+impl CancelSource {
+    /// As it is shown to people.
+    pub fn name(self) -> &'static str {
+        match self {
+            CancelSource::TaskCancel => "Task.cancel",
+            CancelSource::ScopeCancel => "scope.cancel",
+            CancelSource::Deadline => "deadline",
+            CancelSource::NurseryFailure => "nursery failure",
+            CancelSource::Signal => "signal",
+            CancelSource::LoopShutdown => "loop shutdown",
+        }
+    }
+
+    /// Whether a cancel scope is behind it, in contrast to a request to the task itself.
+    pub fn is_scoped(self) -> bool {
+        matches!(self, CancelSource::ScopeCancel | CancelSource::Deadline | CancelSource::NurseryFailure)
+    }
+}
+
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[repr(u8)]
 pub enum Kind {

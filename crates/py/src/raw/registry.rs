@@ -218,6 +218,32 @@ pub fn leave(_: Option<&LoopCore>, loop_: *mut PyObject, task: *mut PyObject) ->
     call(registry().leave, &[loop_, task]).map(drop)
 }
 
+/// The task that runs on `loop_` now.
+#[cfg(not(Py_3_14))]
+pub fn current(loop_: *mut PyObject) -> R<Option<Obj>> {
+    if LoopCore::of(loop_).is_some_and(|core| core.stale_current.get()) {
+        return Ok(None);
+    }
+    // SAFETY: as `enter`; a borrowed reference, or null with or without an error.
+    unsafe {
+        let running = ffi::PyDict_GetItemWithError(registry().current, loop_);
+        if !running.is_null() {
+            return Ok(Some(Obj::borrowed(running)).filter(|task| !task.is_none()));
+        }
+        if ffi::PyErr_Occurred().is_null() {
+            Ok(None)
+        } else {
+            Err(Raised)
+        }
+    }
+}
+
+#[cfg(Py_3_14)]
+pub fn current(loop_: *mut PyObject) -> R<Option<Obj>> {
+    let current_task = attr(&import("asyncio.tasks")?, "current_task")?;
+    Ok(Some(call(current_task.as_ptr(), &[loop_])?).filter(|t| !t.is_none()))
+}
+
 /// Makes `task` (or None) the current one; returns the one before, or None.
 #[cfg(Py_3_12)]
 pub fn swap_current(loop_: *mut PyObject, task: *mut PyObject) -> R<Obj> {

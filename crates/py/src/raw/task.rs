@@ -56,6 +56,11 @@ pub unsafe fn state<'a>(o: *mut PyObject) -> &'a TaskState {
     unsafe { &*(future::state(o) as *const FutureState).cast::<TaskState>() }
 }
 
+/// Whether `o` is our Task (or a subclass).
+pub fn is_ours(o: *mut PyObject) -> bool {
+    future::is_task(o)
+}
+
 fn st<'a>(o: *mut PyObject) -> &'a TaskState {
     // SAFETY: methods are only called on instances.
     unsafe { state(o) }
@@ -157,6 +162,7 @@ unsafe extern "C" fn tp_init(o: *mut PyObject, args: *mut PyObject, kwargs: *mut
             fit_tuple_dict(args, kwargs, "Task", [NAMES[0], NAMES[1], NAMES[2], NAMES[3]], 1, 1)?;
         #[cfg(not(Py_3_12))]
         let eager = std::ptr::null_mut();
+        st(o).scope.leave(st(o).future.core());
         future::init(o, loop_)?;
         let eager = !is_none_or_null(eager) && is_true(eager)?;
         let loop_ = st(o).future.loop_.get();
@@ -166,7 +172,7 @@ unsafe extern "C" fn tp_init(o: *mut PyObject, args: *mut PyObject, kwargs: *mut
 
 // ---- cancellation -------------------------------------------------------------------------------------------------
 
-/// `Task.cancel`: asks once more. Level-triggered cancellation by scopes uses [`deliver`] without counting a request.
+/// `Task.cancel`: asks once more. What scopes do is in `scope.rs` and never counts as a request.
 pub fn cancel_on(o: *mut PyObject, message: Option<Obj>, source: CancelSource) -> R<bool> {
     let s = st(o);
     s.future.log_traceback.set(false);
@@ -175,6 +181,7 @@ pub fn cancel_on(o: *mut PyObject, message: Option<Obj>, source: CancelSource) -
     }
     s.cancel_requests.set(s.cancel_requests.get() + 1);
     if let Some(core) = s.future.core() {
+        s.scope.note_request(s, message.as_ref())?;
         core.hooks.cancel(s.id.get(), source);
     }
     deliver(o, message)?;
@@ -182,7 +189,7 @@ pub fn cancel_on(o: *mut PyObject, message: Option<Obj>, source: CancelSource) -
 }
 
 /// Cancels what the task waits for or, if that refuses or there is nothing, throws at the next step.
-pub fn deliver(o: *mut PyObject, message: Option<Obj>) -> R<()> {
+fn deliver(o: *mut PyObject, message: Option<Obj>) -> R<()> {
     let s = st(o);
     if let Some(waiter) = s.fut_waiter.obj() {
         if future::cancel_any(waiter.as_ptr(), message.as_ref())? {
@@ -381,6 +388,10 @@ unsafe extern "C" fn tp_traverse(o: *mut PyObject, visit: ffi::visitproc, arg: *
             if r != 0 {
                 return r;
             }
+        }
+        let r = s.scope.traverse(visit, arg);
+        if r != 0 {
+            return r;
         }
         let r = s.future.traverse(visit, arg);
         if r != 0 {

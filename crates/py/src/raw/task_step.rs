@@ -163,7 +163,7 @@ fn run(o: *mut PyObject, s: &TaskState, exc: Option<Obj>) -> R<()> {
     }
     match outcome {
         Outcome::Yielded(value) => match yielded(o, s, value) {
-            Ok(()) => s.scope.after_suspend(o, s),
+            Ok(()) => s.scope.after_suspend(s),
             Err(Raised) => Err(Raised),
         },
         Outcome::Returned(value) => returned(o, s, value),
@@ -183,8 +183,7 @@ fn before_resume(s: &TaskState, exc: Option<Obj>) -> R<Option<Obj>> {
     } else {
         exc
     };
-    s.scope.before_resume(exc.as_ref());
-    Ok(exc)
+    s.scope.before_resume(s, exc)
 }
 
 #[inline(always)]

@@ -1,0 +1,653 @@
+//! `segue.CancelScope`: what a `with` block is to the cancel tree.
+//!
+//! | stage | in the tree | `cancel()` | deadline |
+//! |---|---|---|---|
+//! | new | no | noted for the entry | noted; a relative one starts at the entry |
+//! | entered | yes | reaches every task inside at once | a timer of the loop |
+//! | left | no | nothing | nothing |
+//!
+//! Semantics: Trio's `CancelScope` (https://trio.readthedocs.io, "Cancellation and timeouts"). What a task in a scope
+//! feels is in `scope.rs`, which exceptions a scope may catch in `catching.rs`.
+
+use std::cell::Cell;
+
+use pyo3::exceptions::{PyRuntimeError, PyValueError};
+use pyo3::ffi::PyObject;
+use pyo3::prelude::*;
+use pyo3::sync::PyOnceLock;
+use pyo3::{PyTraverseError, PyVisit};
+use sched::clock::nanos_from_secs;
+use sched::{CancelSource, Clock, ScopeId, TimerToken};
+
+use crate::cancellation::{Cancellation, Site};
+use crate::catching;
+use crate::event_loop::LoopCore;
+use crate::job::{visit_raw, Job};
+use crate::raw::globals::{attr, import};
+use crate::raw::obj::{call, raise_object, take_raised, write_unraisable};
+use crate::raw::task::{self, TaskState};
+use crate::raw::{globals::repr, registry, Obj, Slot, R};
+use crate::scope::{self, TaskPtr};
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Stage {
+    New,
+    Entered,
+    Left,
+}
+
+/// A borrowed scope object in the cancel tree; the object closes its scope before it goes.
+#[derive(Clone, Copy)]
+pub struct ScopePtr(*mut PyObject);
+
+impl Default for ScopePtr {
+    fn default() -> Self {
+        ScopePtr(std::ptr::null_mut())
+    }
+}
+
+impl ScopePtr {
+    pub fn object(self) -> Option<Obj> {
+        // SAFETY: not null means in the tree, and what is in the tree is alive.
+        (!self.0.is_null()).then(|| unsafe { Obj::borrowed(self.0) })
+    }
+}
+
+/// A block of code that can be cancelled as a whole: `with segue.CancelScope() as scope: ...`.
+///
+/// Once cancelled, by `cancel()` or its deadline, every suspension inside raises `segue.Cancelled` until the block is
+/// left, in the task that entered it and in the tasks of nurseries opened inside; the block's end catches it.
+#[pyclass(frozen, module = "segue", weakref)]
+pub struct CancelScope {
+    stage: Cell<Stage>,
+    /// `ScopeId::to_raw` while entered, else 0.
+    id: Cell<u32>,
+    /// Seconds on the loop's clock; infinity for none.
+    deadline: Cell<f64>,
+    /// Seconds from the entry on; infinity for none. Meaningful while new.
+    relative: Cell<f64>,
+    shield: Cell<bool>,
+    caught: Cell<bool>,
+    timer: Cell<TimerToken>,
+    /// `Task.cancelling()` at the entry.
+    requests: Cell<i64>,
+    /// The Cancellation, once cancelled.
+    cause: Slot,
+    /// While entered: the loop and the task that entered.
+    loop_: Slot,
+    host: Slot,
+    entered_at: Cell<Option<Site>>,
+}
+
+// SAFETY: as for LoopCore, everything is touched with the GIL held only (`gil_used = true`).
+unsafe impl Sync for CancelScope {}
+// SAFETY: as above.
+unsafe impl Send for CancelScope {}
+
+/// The running loop and the task that runs on it.
+fn current(py: Python<'_>, what: &str) -> PyResult<(Obj, Obj)> {
+    static RUNNING: PyOnceLock<Py<PyAny>> = PyOnceLock::new();
+    let running = RUNNING.get_or_try_init(py, || -> PyResult<_> {
+        Ok(py.import("asyncio.events")?.getattr("_get_running_loop")?.unbind())
+    })?;
+    let loop_ = Obj::from(running.bind(py).call0()?);
+    if LoopCore::of(loop_.as_ptr()).is_none() {
+        let found =
+            if loop_.is_none() { "no event loop runs".to_owned() } else { format!("it is {}", repr(loop_.as_ptr())) };
+        return Err(PyRuntimeError::new_err(format!(
+            "{what} needs a running Segue event loop, and {found}. Start the program with segue.run() or `segue run`."
+        )));
+    }
+    match registry::current(loop_.as_ptr())? {
+        Some(task) if task::is_ours(task.as_ptr()) => Ok((loop_, task)),
+        Some(task) => Err(PyRuntimeError::new_err(format!(
+            "{what} needs a segue.Task, and the current task is {}, made by a task factory",
+            repr(task.as_ptr())
+        ))),
+        None => Err(PyRuntimeError::new_err(format!("{what} must be used inside a task"))),
+    }
+}
+
+fn state<'a>(task: &Obj) -> &'a TaskState {
+    // SAFETY: callers have checked that it is a task of ours and hold it.
+    unsafe { task::state(task.as_ptr()) }
+}
+
+fn seconds_now(core: &LoopCore) -> f64 {
+    core.clock.now() as f64 / 1e9
+}
+
+fn check_deadline(value: f64, name: &str) -> PyResult<f64> {
+    if value.is_nan() {
+        return Err(PyValueError::new_err(format!("{name} must not be NaN")));
+    }
+    Ok(value)
+}
+
+fn check_relative(value: f64) -> PyResult<f64> {
+    if check_deadline(value, "relative_deadline")? < 0.0 {
+        return Err(PyValueError::new_err(format!("relative_deadline must not be negative, got {value}")));
+    }
+    Ok(value)
+}
+
+/// An error of ours in the place of `exc`, which stays visible as its context.
+fn chained(error: PyErr, py: Python<'_>, exc: Option<Bound<'_, PyAny>>) -> PyResult<Obj> {
+    let error = error.into_value(py).into_bound(py);
+    if let Some(exc) = exc {
+        error.setattr("__context__", exc)?;
+    }
+    Ok(Obj::from(error.into_any()))
+}
+
+impl CancelScope {
+    fn core(&self) -> Option<&LoopCore> {
+        LoopCore::of(self.loop_.get())
+    }
+
+    fn id(&self) -> Option<ScopeId> {
+        ScopeId::from_raw(self.id.get())
+    }
+
+    fn is_cancelled(&self) -> bool {
+        self.cause.is_set()
+    }
+
+    /// Cancels, if it isn't yet, and tells the tasks inside.
+    fn cancel_for(&self, cause: Obj) -> R<()> {
+        if self.is_cancelled() {
+            return Ok(());
+        }
+        self.cause.set(cause);
+        self.disarm();
+        if let (Some(core), Some(id)) = (self.core(), self.id()) {
+            let told = core.cancel_tree.borrow_mut().cancel(id);
+            scope::tell(core, told)?;
+        }
+        Ok(())
+    }
+
+    fn expire(&self, py: Python<'_>) -> PyResult<()> {
+        let site = self.entered_at.take();
+        let cause = Cancellation::deadline(py, self.host.obj().as_ref(), site.as_ref())?;
+        self.entered_at.set(site);
+        Ok(self.cancel_for(cause)?)
+    }
+
+    fn disarm(&self) {
+        if let Some(core) = self.core() {
+            drop(core.scheduler.cancel_timer(self.timer.replace(TimerToken::NONE)));
+        }
+    }
+
+    /// Makes the tree and the loop's timers agree with the deadline.
+    fn arm(slf: &Bound<'_, Self>) -> PyResult<()> {
+        let this = slf.get();
+        this.disarm();
+        let (Some(core), Some(id)) = (this.core(), this.id()) else {
+            return Ok(());
+        };
+        let deadline = this.deadline.get();
+        let when = if deadline == f64::INFINITY { sched::cancel::NEVER } else { nanos_from_secs(deadline) };
+        core.cancel_tree.borrow_mut().set_deadline(id, when);
+        if this.is_cancelled() || deadline == f64::INFINITY {
+            return Ok(());
+        }
+        if when <= core.clock.now() {
+            return this.expire(slf.py());
+        }
+        let job = Job::Deadline(Obj::from(slf.clone().into_any()));
+        this.timer.set(core.scheduler.call_at(when, job));
+        Ok(())
+    }
+
+    /// The error for leaving a scope that isn't the current task's innermost one; None if it is.
+    /// A scope of another task stays open; one of this task's that isn't innermost is taken out of the middle.
+    fn misnesting(slf: &Bound<'_, Self>, task: Option<&Obj>) -> PyResult<Option<PyErr>> {
+        let this = slf.get();
+        let host = this.host.obj_or_none();
+        let innermost = match (task, this.core()) {
+            (Some(task), Some(core)) => {
+                let inner = state(task).scope.scope(core);
+                if inner == this.id() && task.as_ptr() == host.as_ptr() {
+                    return Ok(None);
+                }
+                inner.and_then(|inner| core.cancel_tree.borrow().owner(inner).object())
+            }
+            _ => None,
+        };
+        let show = |o: &Option<Obj>| o.as_ref().map_or_else(|| "no scope".to_owned(), |o| repr(o.as_ptr()));
+        let text = match task {
+            Some(task) if task.as_ptr() == host.as_ptr() => format!(
+                "{} was left in {} while {}, which was entered later, is still open. \
+                 Leave cancel scopes and nurseries in the reverse order of entering them.",
+                repr(slf.as_ptr()),
+                repr(task.as_ptr()),
+                show(&innermost)
+            ),
+            _ => format!(
+                "{} was entered in {} and left in {} (whose innermost scope is {}). \
+                 Leave cancel scopes and nurseries in the task that entered them.",
+                repr(slf.as_ptr()),
+                repr(host.as_ptr()),
+                task.map_or_else(|| "no task".to_owned(), |t| repr(t.as_ptr())),
+                show(&innermost)
+            ),
+        };
+        Ok(Some(PyRuntimeError::new_err(text)))
+    }
+
+    /// Leaves the scope with `exc`, if there is one; returns what of it goes on.
+    fn close(slf: &Bound<'_, Self>, exc: Option<Bound<'_, PyAny>>) -> PyResult<Option<Obj>> {
+        let this = slf.get();
+        if this.stage.get() != Stage::Entered {
+            let text = format!("{} is not entered, so it cannot be left", repr(slf.as_ptr()));
+            return Ok(Some(chained(PyRuntimeError::new_err(text), slf.py(), exc)?));
+        }
+        let (Some(id), Some(host)) = (this.id(), this.host.obj()) else {
+            return Ok(exc.map(Obj::from));
+        };
+        let task = registry::current(this.loop_.get())?.filter(|t| task::is_ours(t.as_ptr()));
+        let wrong = Self::misnesting(slf, task.as_ref())?;
+        let catches = this.core().is_some_and(|core| core.cancel_tree.borrow().catches(id));
+        let left = match (wrong, exc) {
+            (Some(error), exc) => {
+                if task.as_ref().is_some_and(|t| t.as_ptr() == host.as_ptr()) {
+                    this.leave(None)?;
+                }
+                return Ok(Some(chained(error, slf.py(), exc)?));
+            }
+            (None, Some(exc)) if catches => {
+                let (caught, rest) = catching::split(exc, &host, this.requests.get())?;
+                this.caught.set(caught);
+                rest
+            }
+            (None, exc) => exc.map(Obj::from),
+        };
+        this.leave(Some(&host))?;
+        Ok(left)
+    }
+
+    /// Out of the tree; `host` then is in the scope around this one.
+    fn leave(&self, host: Option<&Obj>) -> R<()> {
+        self.disarm();
+        self.stage.set(Stage::Left);
+        let Some(id) = ScopeId::from_raw(self.id.replace(0)) else {
+            return Ok(());
+        };
+        let held = (self.loop_.take(), self.host.take());
+        let Some(core) = held.0.as_ref().and_then(|l| LoopCore::of(l.as_ptr())) else {
+            return Ok(());
+        };
+        if let Some(host) = host {
+            let parent = core.cancel_tree.borrow().parent(id);
+            state(host).scope.move_to(core, host.as_ptr(), parent);
+        }
+        let told = core.cancel_tree.borrow_mut().close(id);
+        let result = scope::tell(core, told);
+        drop(held);
+        result
+    }
+
+    /// The object goes while its scope is still open: a `with` block that was never left.
+    fn abandon(&self) {
+        if self.id.get() == 0 {
+            return;
+        }
+        let saved = take_raised();
+        if self.leave(None).is_err() {
+            write_unraisable(std::ptr::null_mut());
+        }
+        if let Some(saved) = saved {
+            raise_object(saved);
+        }
+    }
+}
+
+impl Drop for CancelScope {
+    fn drop(&mut self) {
+        self.abandon();
+    }
+}
+
+#[pymethods]
+impl CancelScope {
+    /// `deadline`: seconds on the loop's clock (`segue.current_time()`); `relative_deadline`: seconds from the entry on.
+    #[new]
+    #[pyo3(signature = (*, deadline = f64::INFINITY, relative_deadline = f64::INFINITY, shield = false))]
+    fn new(deadline: f64, relative_deadline: f64, shield: bool) -> PyResult<Self> {
+        check_deadline(deadline, "deadline")?;
+        check_relative(relative_deadline)?;
+        if deadline != f64::INFINITY && relative_deadline != f64::INFINITY {
+            return Err(PyValueError::new_err("give either a deadline or a relative_deadline, not both"));
+        }
+        Ok(CancelScope {
+            stage: Cell::new(Stage::New),
+            id: Cell::new(0),
+            deadline: Cell::new(deadline),
+            relative: Cell::new(relative_deadline),
+            shield: Cell::new(shield),
+            caught: Cell::new(false),
+            timer: Cell::new(TimerToken::NONE),
+            requests: Cell::new(0),
+            cause: Slot::default(),
+            loop_: Slot::default(),
+            host: Slot::default(),
+            entered_at: Cell::new(None),
+        })
+    }
+
+    fn __enter__<'py>(slf: &Bound<'py, Self>) -> PyResult<Bound<'py, Self>> {
+        let (py, this) = (slf.py(), slf.get());
+        if this.stage.get() != Stage::New {
+            return Err(PyRuntimeError::new_err(format!(
+                "{} was entered before; make a new CancelScope for every with block",
+                repr(slf.as_ptr())
+            )));
+        }
+        let (loop_, task) = current(py, "a CancelScope")?;
+        let Some(core) = LoopCore::of(loop_.as_ptr()) else {
+            return Err(PyRuntimeError::new_err("a CancelScope needs a running Segue event loop"));
+        };
+        if this.relative.get() != f64::INFINITY {
+            this.deadline.set(seconds_now(core) + this.relative.get());
+        }
+        let s = state(&task);
+        let parent = s.scope.scope(core);
+        let id = {
+            let mut tree = core.cancel_tree.borrow_mut();
+            let id = tree.open(parent, this.shield.get());
+            tree.set_owner(id, ScopePtr(slf.as_ptr()));
+            if this.is_cancelled() {
+                // Nobody is inside yet, so nobody is to be told.
+                tree.cancel(id);
+            }
+            id
+        };
+        this.requests.set(s.cancel_requests.get());
+        this.entered_at.set(Site::here(py));
+        this.id.set(id.to_raw());
+        this.stage.set(Stage::Entered);
+        s.scope.move_to(core, task.as_ptr(), Some(id));
+        this.loop_.set(loop_);
+        this.host.set(task);
+        if this.deadline.get() != f64::INFINITY {
+            Self::arm(slf)?;
+        }
+        Ok(slf.clone())
+    }
+
+    #[pyo3(signature = (_type, exc, _traceback, /))]
+    fn __exit__(
+        slf: &Bound<'_, Self>,
+        _type: &Bound<'_, PyAny>,
+        exc: &Bound<'_, PyAny>,
+        _traceback: &Bound<'_, PyAny>,
+    ) -> PyResult<bool> {
+        Self::_close(slf, exc.clone(), exc.clone())
+    }
+
+    /// Leaves the scope with the exception `exc` (or None) while the interpreter handles `handled` (or None). True: nothing
+    /// goes on; False: `handled` does. Whatever else goes on is raised, with the `__context__` that it has.
+    #[pyo3(signature = (exc, handled, /))]
+    fn _close(slf: &Bound<'_, Self>, exc: Bound<'_, PyAny>, handled: Bound<'_, PyAny>) -> PyResult<bool> {
+        let exc = (!exc.is_none()).then_some(exc);
+        match Self::close(slf, exc)? {
+            None => Ok(true),
+            Some(left) if left.as_ptr() == handled.as_ptr() => Ok(false),
+            Some(left) => Err(raise_object(left).into()),
+        }
+    }
+
+    /// Cancels everything inside, now and until the scope is left. `reason` shows in the Cancelled that is raised.
+    /// A scope that isn't entered yet is cancelled from its entry on; cancelling twice changes nothing.
+    #[pyo3(signature = (reason = None))]
+    fn cancel(&self, py: Python<'_>, reason: Option<Py<PyAny>>) -> PyResult<()> {
+        if self.is_cancelled() {
+            return Ok(());
+        }
+        let loop_ = self.loop_.obj();
+        let task = match &loop_ {
+            Some(loop_) => registry::current(loop_.as_ptr())?,
+            None => None,
+        };
+        let cause = Cancellation::make(py, CancelSource::ScopeCancel, reason, task.as_ref(), Site::here(py))?;
+        Ok(self.cancel_for(cause)?)
+    }
+
+    /// A child of this scope's nursery failed with `exc`.
+    fn _cancel_for_failure(&self, exc: &Bound<'_, PyAny>, task: Bound<'_, PyAny>) -> PyResult<()> {
+        if self.is_cancelled() {
+            return Ok(());
+        }
+        Ok(self.cancel_for(Cancellation::failure(exc.py(), exc, &Obj::from(task))?)?)
+    }
+
+    /// Whether the scope was cancelled: by `cancel()`, or by its deadline. Says nothing of whether anybody noticed.
+    #[getter]
+    fn cancel_called(&self, py: Python<'_>) -> PyResult<bool> {
+        let may_expire = self.stage.get() != Stage::Left && self.deadline.get() != f64::INFINITY;
+        if may_expire && !self.is_cancelled() && current_time(py)? >= self.deadline.get() {
+            self.expire(py)?;
+        }
+        Ok(self.is_cancelled())
+    }
+
+    /// Whether the scope's end caught a cancellation. A block that finishes all its work in time doesn't cause one.
+    #[getter]
+    fn cancelled_caught(&self) -> bool {
+        self.caught.get()
+    }
+
+    /// Why the scope was cancelled, or None.
+    #[getter]
+    fn cancellation(&self, py: Python<'_>) -> Option<Py<PyAny>> {
+        self.cause.obj().map(|c| c.bound(py).clone().unbind())
+    }
+
+    /// When the scope cancels itself: seconds on the loop's clock, infinity for never. Can be moved at any time.
+    #[getter]
+    fn get_deadline(&self) -> PyResult<f64> {
+        if self.stage.get() == Stage::New && self.relative.get() != f64::INFINITY {
+            return Err(PyRuntimeError::new_err(
+                "a scope with a relative_deadline has no deadline before it is entered; use relative_deadline",
+            ));
+        }
+        Ok(self.deadline.get())
+    }
+
+    #[setter]
+    fn set_deadline(slf: &Bound<'_, Self>, value: f64) -> PyResult<()> {
+        let this = slf.get();
+        check_deadline(value, "deadline")?;
+        if this.stage.get() == Stage::New && this.relative.get() != f64::INFINITY {
+            return Err(PyRuntimeError::new_err(
+                "this scope has a relative_deadline; set that, or enter the scope first",
+            ));
+        }
+        this.deadline.set(value);
+        Self::arm(slf)
+    }
+
+    /// Seconds from the entry to the deadline; once entered, the seconds that are left.
+    #[getter]
+    fn get_relative_deadline(&self) -> PyResult<f64> {
+        match (self.stage.get(), self.core()) {
+            (Stage::Entered, Some(core)) => Ok(self.deadline.get() - seconds_now(core)),
+            (Stage::New, _) if self.deadline.get() != f64::INFINITY => Err(PyRuntimeError::new_err(
+                "a scope with a deadline has no relative_deadline before it is entered; use deadline",
+            )),
+            (Stage::Left, _) => Err(PyRuntimeError::new_err("a scope that was left has no relative_deadline")),
+            _ => Ok(self.relative.get()),
+        }
+    }
+
+    #[setter]
+    fn set_relative_deadline(slf: &Bound<'_, Self>, value: f64) -> PyResult<()> {
+        let this = slf.get();
+        check_relative(value)?;
+        match (this.stage.get(), this.core()) {
+            (Stage::Entered, Some(core)) => {
+                this.deadline.set(seconds_now(core) + value);
+                Self::arm(slf)
+            }
+            (Stage::New, _) if this.deadline.get() != f64::INFINITY => {
+                Err(PyRuntimeError::new_err("this scope has a deadline; set that, or enter the scope first"))
+            }
+            _ => {
+                this.relative.set(value);
+                Ok(())
+            }
+        }
+    }
+
+    /// Whether cancellations from outside are kept out. Takes effect at once, in both directions.
+    #[getter]
+    fn get_shield(&self) -> bool {
+        self.shield.get()
+    }
+
+    #[setter]
+    fn set_shield(&self, value: bool) -> PyResult<()> {
+        self.shield.set(value);
+        if let (Some(core), Some(id)) = (self.core(), self.id()) {
+            let told = core.cancel_tree.borrow_mut().set_shield(id, value);
+            scope::tell(core, told)?;
+        }
+        Ok(())
+    }
+
+    /// Puts a task that has not begun into this scope.
+    fn _adopt(&self, task: &Bound<'_, PyAny>) -> PyResult<()> {
+        let task = Obj::from(task.clone());
+        match (self.core(), self.id()) {
+            (Some(core), Some(id)) if task::is_ours(task.as_ptr()) => {
+                state(&task).scope.move_to(core, task.as_ptr(), Some(id));
+                Ok(())
+            }
+            _ => Err(PyRuntimeError::new_err("only a segue.Task can be put into a scope, while the scope is entered")),
+        }
+    }
+
+    /// Whether the waits of the task that entered are left alone (its nursery waits for the children).
+    fn _hold(&self, holds: bool) {
+        if let Some(host) = self.host.obj() {
+            state(&host).scope.set_holds(holds);
+        }
+    }
+
+    /// Whether a task inside would be cancelled now.
+    fn _is_effective(&self) -> bool {
+        match (self.core(), self.id()) {
+            (Some(core), Some(id)) => core.cancel_tree.borrow().is_effectively_cancelled(id),
+            _ => false,
+        }
+    }
+
+    /// Moves the tasks and scopes inside to `other`; only the task that entered this scope stays.
+    fn _move_contents(&self, other: &Bound<'_, CancelScope>) -> PyResult<()> {
+        let (Some(core), Some(from), Some(to), Some(host)) =
+            (self.core(), self.id(), other.get().id(), self.host.obj())
+        else {
+            return Err(PyRuntimeError::new_err("both scopes must be entered"));
+        };
+        let told: Vec<TaskPtr> = core.cancel_tree.borrow_mut().move_contents(from, to, state(&host).scope.place());
+        Ok(scope::tell(core, told)?)
+    }
+
+    fn __repr__(&self, py: Python<'_>) -> PyResult<String> {
+        let mut text = "<segue.CancelScope".to_owned();
+        text += match self.stage.get() {
+            Stage::New => ", not entered",
+            Stage::Entered => ", open",
+            Stage::Left => ", left",
+        };
+        if self.is_cancelled() {
+            text += ", cancelled";
+        } else if let (Some(core), true) = (self.core(), self.deadline.get().is_finite()) {
+            text += &format!(", deadline in {:.3} s", self.deadline.get() - seconds_now(core));
+        }
+        let site = self.entered_at.take();
+        let entered = site.as_ref().map(|s| s.text(py)).transpose();
+        self.entered_at.set(site);
+        if let Some(place) = entered? {
+            text += &format!(", entered at {place}");
+        }
+        Ok(text + ">")
+    }
+
+    fn __traverse__(&self, visit: PyVisit<'_>) -> Result<(), PyTraverseError> {
+        visit_raw(&visit, self.cause.get())?;
+        visit_raw(&visit, self.loop_.get())?;
+        visit_raw(&visit, self.host.get())
+    }
+
+    fn __clear__(&self) {
+        self.abandon();
+        self.cause.clear();
+    }
+}
+
+/// A deadline's timer fired.
+pub fn deadline_reached(o: &Obj) -> R<()> {
+    // SAFETY: attached.
+    let py = unsafe { Python::assume_attached() };
+    let scope = o.bound(py).cast_into::<CancelScope>().map_err(PyErr::from)?;
+    let scope = scope.get();
+    scope.timer.set(TimerToken::NONE);
+    Ok(scope.expire(py)?)
+}
+
+/// A task met the deadline of the scope `o` before its timer fired.
+pub fn expire(o: &Obj) -> R<()> {
+    // SAFETY: attached.
+    let py = unsafe { Python::assume_attached() };
+    Ok(o.bound(py).cast::<CancelScope>().map_err(PyErr::from)?.get().expire(py)?)
+}
+
+/// The Cancellation of a cancelled scope.
+pub fn cause(o: &Obj) -> R<(Option<Obj>, CancelSource)> {
+    // SAFETY: attached.
+    let py = unsafe { Python::assume_attached() };
+    let cause = o.bound(py).cast::<CancelScope>().map_err(PyErr::from)?.get().cause.obj();
+    let source = cause.as_ref().and_then(|c| Cancellation::of(py, c).map(|c| c.source));
+    Ok((cause, source.unwrap_or(CancelSource::ScopeCancel)))
+}
+
+/// The time on the running loop's clock, in seconds: what deadlines are measured in.
+#[pyfunction]
+pub fn current_time(py: Python<'_>) -> PyResult<f64> {
+    let loop_ = call(getattr_running()?.as_ptr(), &[])?;
+    match LoopCore::of(loop_.as_ptr()) {
+        Some(core) => Ok(seconds_now(core)),
+        None => loop_.bound(py).call_method0("time")?.extract(),
+    }
+}
+
+fn getattr_running() -> R<Obj> {
+    attr(&import("asyncio.events")?, "get_running_loop")
+}
+
+/// When the current task will be cancelled by the scopes around it, in seconds on the loop's clock: infinity for never,
+/// minus infinity if it is cancelled already.
+#[pyfunction]
+pub fn current_effective_deadline(py: Python<'_>) -> PyResult<f64> {
+    let (loop_, task) = current(py, "current_effective_deadline()")?;
+    let Some(core) = LoopCore::of(loop_.as_ptr()) else {
+        return Ok(f64::INFINITY);
+    };
+    let Some(scope) = state(&task).scope.scope(core) else {
+        return Ok(f64::INFINITY);
+    };
+    let owner = {
+        let tree = core.cancel_tree.borrow();
+        if tree.is_effectively_cancelled(scope) {
+            return Ok(f64::NEG_INFINITY);
+        }
+        tree.next_to_expire(scope).and_then(|s| tree.owner(s).object())
+    };
+    match owner {
+        Some(owner) => Ok(owner.bound(py).cast::<CancelScope>()?.get().deadline.get()),
+        None => Ok(f64::INFINITY),
+    }
+}

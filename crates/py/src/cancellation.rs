@@ -1,0 +1,260 @@
+//! Why a task was cancelled: what hangs on every CancelledError that Segue throws.
+//!
+//! The line is worked out only when somebody asks. This file decides nothing about who catches what; `scope.rs` and
+//! `cancel_scope.rs` do, by the tag that they find here.
+
+use pyo3::ffi::{self, PyObject};
+use pyo3::prelude::*;
+use pyo3::sync::PyOnceLock;
+use pyo3::types::{PyString, PyTuple};
+use sched::CancelSource;
+
+use crate::raw::globals::globals;
+use crate::raw::obj::{getattr_opt, is_instance, setattr};
+use crate::raw::{registry, task, Obj, R};
+
+/// A place in Python code; costs no more than two reads until it is looked at.
+pub struct Site {
+    code: Py<PyAny>,
+    instruction: i32,
+}
+
+impl Site {
+    /// Where the running Python code is, Segue's own nurseries and timeouts left out; None outside of any.
+    pub fn here(py: Python<'_>) -> Option<Site> {
+        // SAFETY: attached; a borrowed frame of the running thread, or null.
+        let frame = unsafe { ffi::PyEval_GetFrame() };
+        // SAFETY: as above.
+        let mut frame = unsafe { Bound::from_borrowed_ptr_or_opt(py, frame.cast()) }?;
+        loop {
+            let p = frame.as_ptr().cast();
+            // SAFETY: a frame that is alive; the code is a new reference.
+            let code: Bound<'_, PyAny> = unsafe { Bound::from_owned_ptr(py, ffi::PyFrame_GetCode(p).cast()) };
+            // SAFETY: as above; a new reference, or null for the outermost frame.
+            let back: Option<Bound<'_, PyAny>> =
+                unsafe { Bound::from_owned_ptr_or_opt(py, ffi::PyFrame_GetBack(p).cast()) };
+            match back {
+                Some(back) if is_own_code(&code) => frame = back,
+                // SAFETY: as above.
+                _ => return Some(Site { code: code.unbind(), instruction: unsafe { ffi::PyFrame_GetLasti(p) } }),
+            }
+        }
+    }
+
+    /// Where an exception was raised, as its traceback tells.
+    fn of_exception(exc: &Bound<'_, PyAny>) -> PyResult<Option<Site>> {
+        let mut tb = exc.getattr("__traceback__")?;
+        if tb.is_none() {
+            return Ok(None);
+        }
+        loop {
+            let next = tb.getattr("tb_next")?;
+            if next.is_none() {
+                break;
+            }
+            tb = next;
+        }
+        let code = tb.getattr("tb_frame")?.getattr("f_code")?.unbind();
+        Ok(Some(Site { code, instruction: tb.getattr("tb_lasti")?.extract()? }))
+    }
+
+    fn file(&self, py: Python<'_>) -> PyResult<String> {
+        self.code.bind(py).getattr("co_filename")?.extract()
+    }
+
+    fn line(&self) -> i32 {
+        // SAFETY: a code object; any instruction offset is accepted.
+        unsafe { ffi::PyCode_Addr2Line(self.code.as_ptr().cast(), self.instruction) }
+    }
+
+    pub fn text(&self, py: Python<'_>) -> PyResult<String> {
+        let function: String = self.code.bind(py).getattr("co_qualname")?.extract()?;
+        Ok(format!("{}:{} {function}", self.file(py)?, self.line()))
+    }
+
+    fn clone_ref(&self, py: Python<'_>) -> Site {
+        Site { code: self.code.clone_ref(py), instruction: self.instruction }
+    }
+}
+
+fn is_own_code(code: &Bound<'_, PyAny>) -> bool {
+    let file = code.getattr(pyo3::intern!(code.py(), "co_filename"));
+    let file = file.as_ref().ok().and_then(|f| f.cast::<PyString>().ok()).and_then(|f| f.to_str().ok());
+    file.is_some_and(|f| f.ends_with("/segue/_nursery.py") || f.ends_with("/segue/_scopes.py"))
+}
+
+/// Who cancelled a task, and why: `exc.cancellation` of the CancelledError that it sees.
+#[pyclass(frozen, module = "segue")]
+pub struct Cancellation {
+    pub source: CancelSource,
+    reason: Option<Py<PyAny>>,
+    /// A weak reference, so that an exception in flight keeps no task alive.
+    task: Option<Py<PyAny>>,
+    task_name: Option<Py<PyAny>>,
+    site: Option<Site>,
+}
+
+impl Cancellation {
+    /// `task`: who asked, if a task did.
+    pub fn make(
+        py: Python<'_>,
+        source: CancelSource,
+        reason: Option<Py<PyAny>>,
+        task: Option<&Obj>,
+        site: Option<Site>,
+    ) -> PyResult<Obj> {
+        let mut info = Cancellation { source, reason, task: None, task_name: None, site };
+        if let Some(task) = task {
+            // SAFETY: tasks can be weakly referenced.
+            let weak = unsafe { Obj::owned(ffi::PyWeakref_NewRef(task.as_ptr(), std::ptr::null_mut()))? };
+            info.task = Some(weak.bound(py).unbind());
+            if task::is_ours(task.as_ptr()) {
+                info.task_name = Some(task::name(task.as_ptr())?.bound(py).unbind());
+            }
+        }
+        Ok(Obj::from(Bound::new(py, info)?.into_any()))
+    }
+
+    /// What `Task.cancel` on a task of `loop_` is, asked for by whatever runs now.
+    pub fn requested(py: Python<'_>, loop_: *mut PyObject, message: Option<&Obj>) -> PyResult<Obj> {
+        let site = Site::here(py);
+        let reason = message.filter(|m| !m.is_none()).map(|m| m.bound(py).unbind());
+        let task = registry::current(loop_)?;
+        Self::make(py, requested_by(py, site.as_ref()), reason, task.as_ref(), site)
+    }
+
+    /// What a failing child does to its nursery.
+    pub fn failure(py: Python<'_>, exc: &Bound<'_, PyAny>, task: &Obj) -> PyResult<Obj> {
+        let reason = PyString::new(py, &format!("{} failed", exc.repr()?)).into_any().unbind();
+        Self::make(py, CancelSource::NurseryFailure, Some(reason), Some(task), Site::of_exception(exc)?)
+    }
+
+    pub fn deadline(py: Python<'_>, task: Option<&Obj>, site: Option<&Site>) -> PyResult<Obj> {
+        Self::make(py, CancelSource::Deadline, None, task, site.map(|s| s.clone_ref(py)))
+    }
+
+    /// The Cancellation behind a reference of ours.
+    pub fn of<'a>(py: Python<'a>, o: &Obj) -> Option<PyRef<'a, Cancellation>> {
+        o.bound(py).extract::<PyRef<'a, Cancellation>>().ok()
+    }
+}
+
+/// asyncio's runner cancels the main task on Ctrl-C and all tasks at its end, by plain `Task.cancel`.
+fn requested_by(py: Python<'_>, site: Option<&Site>) -> CancelSource {
+    static RUNNER: PyOnceLock<(Py<PyAny>, Py<PyAny>)> = PyOnceLock::new();
+    let known = RUNNER.get_or_try_init(py, || -> PyResult<_> {
+        let runners = py.import("asyncio.runners")?;
+        let at_sigint = runners.getattr("Runner")?.getattr("_on_sigint")?.getattr("__code__")?.unbind();
+        Ok((at_sigint, runners.getattr("_cancel_all_tasks")?.getattr("__code__")?.unbind()))
+    });
+    match (known, site) {
+        (Ok((at_sigint, _)), Some(s)) if s.code.is(at_sigint) => CancelSource::Signal,
+        (Ok((_, at_end)), Some(s)) if s.code.is(at_end) => CancelSource::LoopShutdown,
+        _ => CancelSource::TaskCancel,
+    }
+}
+
+#[pymethods]
+impl Cancellation {
+    /// "deadline", "scope.cancel", "nursery failure", "Task.cancel", "signal" or "loop shutdown".
+    #[getter]
+    fn source(&self) -> &'static str {
+        self.source.name()
+    }
+
+    /// What was given to `cancel()`, or None.
+    #[getter]
+    fn reason(&self, py: Python<'_>) -> Option<Py<PyAny>> {
+        self.reason.as_ref().map(|r| r.clone_ref(py))
+    }
+
+    /// The task that asked; None if no task did or it is gone.
+    #[getter]
+    fn task(&self, py: Python<'_>) -> PyResult<Option<Py<PyAny>>> {
+        match &self.task {
+            Some(weak) => Ok(Some(weak.bind(py).call0()?.unbind()).filter(|t| !t.is_none(py))),
+            None => Ok(None),
+        }
+    }
+
+    /// The name that the asking task had.
+    #[getter]
+    fn task_name(&self, py: Python<'_>) -> Option<Py<PyAny>> {
+        self.task_name.as_ref().map(|n| n.clone_ref(py))
+    }
+
+    /// The file of the code that asked: of the call, of a failing child's exception, or where a scope whose deadline
+    /// passed was entered.
+    #[getter]
+    fn filename(&self, py: Python<'_>) -> PyResult<Option<String>> {
+        self.site.as_ref().map(|s| s.file(py)).transpose()
+    }
+
+    /// The line in that file.
+    #[getter]
+    fn lineno(&self) -> Option<i32> {
+        self.site.as_ref().map(Site::line)
+    }
+
+    /// Whether a cancel scope is behind it, in contrast to a request to the task itself.
+    #[getter]
+    fn scoped(&self) -> bool {
+        self.source.is_scoped()
+    }
+
+    fn __str__(&self, py: Python<'_>) -> PyResult<String> {
+        let mut text = format!("cancelled by {}", self.source.name());
+        if let Some(reason) = &self.reason {
+            text += &format!(" ({})", reason.bind(py).str()?);
+        }
+        if let Some(name) = &self.task_name {
+            text += &format!(", task {}", name.bind(py).repr()?);
+        }
+        if let Some(site) = &self.site {
+            text += &format!(", {}", site.text(py)?);
+        }
+        Ok(text)
+    }
+
+    fn __repr__(&self, py: Python<'_>) -> PyResult<String> {
+        Ok(format!("<Cancellation: {}>", self.__str__(py)?))
+    }
+
+    /// Travels to another process as its text.
+    fn __reduce__<'py>(&self, py: Python<'py>) -> PyResult<(Bound<'py, PyAny>, Bound<'py, PyTuple>)> {
+        Ok((py.get_type::<PyString>().into_any(), PyTuple::new(py, [self.__str__(py)?])?))
+    }
+}
+
+fn tag_name(py: Python<'_>) -> *mut PyObject {
+    pyo3::intern!(py, "cancellation").as_ptr()
+}
+
+pub fn is_cancelled_error(exc: *mut PyObject) -> bool {
+    is_instance(exc, globals().cancelled_error)
+}
+
+/// Hangs `info` on an exception. One that a scope throws also shows it as its text.
+pub fn tag(py: Python<'_>, exc: &Obj, info: &Obj) -> R<()> {
+    setattr(exc.as_ptr(), tag_name(py), info.as_ptr())?;
+    if Cancellation::of(py, info).is_some_and(|i| i.source.is_scoped()) {
+        let args = exc.bound(py).getattr(pyo3::intern!(py, "args"))?;
+        if args.len()? == 0 {
+            exc.bound(py).setattr(pyo3::intern!(py, "args"), PyTuple::new(py, [info.bound(py)])?)?;
+        }
+    }
+    Ok(())
+}
+
+/// The source that hangs on an exception, if one does.
+pub fn source_of(py: Python<'_>, exc: *mut PyObject) -> R<Option<CancelSource>> {
+    let info = getattr_opt(exc, tag_name(py))?;
+    Ok(info.and_then(|i| Cancellation::of(py, &i).map(|c| c.source)))
+}
+
+/// Why this CancelledError was thrown, or None if Segue didn't throw it.
+#[pyfunction]
+pub fn cancellation<'py>(exc: &Bound<'py, PyAny>) -> PyResult<Option<Bound<'py, Cancellation>>> {
+    let info = getattr_opt(exc.as_ptr(), tag_name(exc.py()))?;
+    Ok(info.and_then(|i| i.bound(exc.py()).cast_into::<Cancellation>().ok()))
+}
