@@ -108,7 +108,9 @@ fn data_received(o: *mut PyObject, data: *mut PyObject) -> R<()> {
 
 fn get_extra_info(o: *mut PyObject, args: Args) -> R<Obj> {
     let [name, default] = args.fit("_get_extra_info", ["name", "default"], 2, 1)?;
-    extra_info(o, name, default)
+    // SAFETY: null or alive.
+    let default = if default.is_null() { Obj::none() } else { unsafe { Obj::borrowed(default) } };
+    extra_info(tls(o), name, default)
 }
 
 /// A method with one argument: `fn(*mut PyObject, *mut PyObject) -> R<()>`.

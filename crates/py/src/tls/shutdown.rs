@@ -83,6 +83,7 @@ pub fn step(o: *mut PyObject) -> R<()> {
 
 fn finished(o: *mut PyObject, s: &Tls, exc: Option<Obj>) -> R<()> {
     s.cancel(&s.shutdown_timer)?;
+    s.shut_down.set(true);
     if let Some(exc) = exc {
         return fatal_error(o, &exc, "Fatal error on transport");
     }

@@ -52,7 +52,8 @@ pub struct Marks {
     pub high: usize,
 }
 
-const fn marks(high: usize) -> Marks {
+/// Asyncio's proportion.
+pub const fn marks(high: usize) -> Marks {
     Marks { low: high / 4, high }
 }
 
@@ -90,6 +91,8 @@ pub struct Tls {
     /// How often something was written after the connection was lost.
     pub lost: Cell<u32>,
     pub eof_received: Cell<bool>,
+    /// The shutdown is complete; the transport below closes soon.
+    pub shut_down: Cell<bool>,
     /// Plaintext that couldn't be encrypted yet: exact `bytes`, none of them empty.
     pub backlog: RefCell<VecDeque<Obj>>,
     /// Invariant: the sum of the backlog's lengths.
@@ -127,6 +130,7 @@ impl Default for Tls {
             told: Cell::default(),
             lost: Cell::default(),
             eof_received: Cell::default(),
+            shut_down: Cell::default(),
             backlog: RefCell::default(),
             backlog_len: Cell::default(),
             corked: Cell::default(),
@@ -183,6 +187,11 @@ impl Tls {
     /// No more is sent: the connection is closing or closed.
     pub fn is_past_writing(&self) -> bool {
         matches!(self.phase.get(), Phase::Flushing | Phase::Shutdown | Phase::Unwrapped)
+    }
+
+    /// Nothing can happen on the connection any more but its connection_lost.
+    pub fn is_over(&self) -> bool {
+        self.shut_down.get() || self.phase.get() == Phase::Unwrapped
     }
 
     fn slots(&self) -> [&Slot; 11] {

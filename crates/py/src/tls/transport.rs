@@ -9,12 +9,12 @@ use super::object::{self, class, Layout};
 use super::python_ssl::call_named;
 use super::reading::{control_below_reading, resume};
 use super::shutdown::{abort, start_shutdown};
-use super::state::{tls, Marks, Tls, READ_HIGH, WRITE_HIGH};
+use super::state::{marks, tls, Marks, Tls, READ_HIGH, WRITE_HIGH};
 use super::writing::{self, buffered_len, control_app_writing};
 use crate::raw::args::Args;
 use crate::raw::globals::{attr, globals, import};
 use crate::raw::heap_type::{attribute, fast, no_args, one_arg, slot, Definition};
-use crate::raw::obj::{call, call_method, guard, is_true, raise, raise_object, runtime_error, take_raised};
+use crate::raw::obj::{call, call_method, guard, is_true, raise, raise_object, take_raised};
 use crate::raw::obj::{value_error, write_unraisable};
 use crate::raw::{Obj, Raised, Slot, R};
 use crate::{fast_method, getter, plain_method};
@@ -57,14 +57,25 @@ fn side<'a>(o: *mut PyObject) -> &'a AppSide {
     object::state::<AppSide>(o)
 }
 
-/// The connection's object. Not there only in an instance that Python code made without one.
+/// Does something with the connection. Where it is gone (closed twice, see [`close`]) the answer is `gone`.
 #[inline(always)]
-fn connection(o: *mut PyObject) -> R<Obj> {
-    side(o).protocol.obj().ok_or_else(|| runtime_error("TlsTransport: use the loop's methods to make one"))
+fn with_connection<T>(o: *mut PyObject, gone: T, f: impl FnOnce(*mut PyObject, &Tls) -> R<T>) -> R<T> {
+    match side(o).protocol.obj() {
+        Some(connection) => f(connection.as_ptr(), tls(connection.as_ptr())),
+        None => Ok(gone),
+    }
 }
 
-fn none() -> R<Obj> {
+/// The same for commands.
+#[inline(always)]
+fn tell_connection(o: *mut PyObject, f: impl FnOnce(*mut PyObject, &Tls) -> R<()>) -> R<Obj> {
+    with_connection(o, (), f)?;
     Ok(Obj::none())
+}
+
+/// The same for what is asked for.
+fn ask_connection(o: *mut PyObject, f: impl FnOnce(&Tls) -> R<Obj>) -> R<Obj> {
+    with_connection(o, None, |_, s| f(s).map(Some)).map(|found| found.unwrap_or_else(Obj::none))
 }
 
 fn write(o: *mut PyObject, args: Args) -> R<Obj> {
@@ -73,28 +84,30 @@ fn write(o: *mut PyObject, args: Args) -> R<Obj> {
     } else {
         args.fit("write", ["data"], 1, 1)?[0]
     };
-    writing::write(connection(o)?.as_ptr(), data)?;
-    none()
+    tell_connection(o, |connection, _| writing::write(connection, data))
 }
 
 fn writelines(o: *mut PyObject, args: Args) -> R<Obj> {
     let [list] = args.fit("writelines", ["list_of_data"], 1, 1)?;
-    writing::writelines(connection(o)?.as_ptr(), list)?;
-    none()
+    tell_connection(o, |connection, _| writing::writelines(connection, list))
 }
 
+/// Closing a connection that is over lets go of it: a protocol that keeps its transport then keeps no SSLContext alive.
 fn close(o: *mut PyObject) -> R<Obj> {
-    let protocol = connection(o)?;
-    if !side(o).closed.replace(true) {
-        start_shutdown(protocol.as_ptr())?;
-    }
-    none()
+    tell_connection(o, |connection, s| {
+        if !side(o).closed.replace(true) {
+            return start_shutdown(connection);
+        }
+        if s.is_over() {
+            side(o).protocol.clear();
+        }
+        Ok(())
+    })
 }
 
 fn force_close(o: *mut PyObject, exc: &Obj) -> R<Obj> {
     side(o).closed.set(true);
-    abort(connection(o)?.as_ptr(), exc)?;
-    none()
+    tell_connection(o, |connection, _| abort(connection, exc))
 }
 
 /// Also while the transport below closes: who drains a stream then must see it.
@@ -102,22 +115,21 @@ fn is_closing(o: *mut PyObject) -> R<Obj> {
     if side(o).closed.get() {
         return Ok(Obj::bool(true));
     }
-    match tls(connection(o)?.as_ptr()).transport.obj() {
+    with_connection(o, Obj::bool(true), |_, s| match s.transport.obj() {
         Some(below) => call_named(below.as_ptr(), "is_closing", &[]),
         None => Ok(Obj::bool(false)),
-    }
+    })
 }
 
 fn get_extra_info(o: *mut PyObject, args: Args) -> R<Obj> {
     let [name, default] = args.fit("get_extra_info", ["name", "default"], 2, 1)?;
-    extra_info(connection(o)?.as_ptr(), name, default)
+    // SAFETY: null or alive.
+    let default = if default.is_null() { Obj::none() } else { unsafe { Obj::borrowed(default) } };
+    with_connection(o, default.clone(), |_, s| extra_info(s, name, default))
 }
 
 /// What the handshake told, else what the transport below knows.
-pub fn extra_info(connection: *mut PyObject, name: *mut PyObject, default: *mut PyObject) -> R<Obj> {
-    let s = tls(connection);
-    // SAFETY: null or alive.
-    let default = if default.is_null() { Obj::none() } else { unsafe { Obj::borrowed(default) } };
+pub fn extra_info(s: &Tls, name: *mut PyObject, default: Obj) -> R<Obj> {
     if let Some(extra) = s.extra.obj() {
         // SAFETY: a dict; the result is borrowed.
         unsafe {
@@ -139,8 +151,7 @@ pub fn extra_info(connection: *mut PyObject, name: *mut PyObject, default: *mut 
 fn set_protocol(o: *mut PyObject, args: Args) -> R<Obj> {
     let [protocol] = args.fit("set_protocol", ["protocol"], 1, 1)?;
     // SAFETY: alive.
-    tls(connection(o)?.as_ptr()).set_app_protocol(unsafe { Obj::borrowed(protocol) })?;
-    none()
+    tell_connection(o, |_, s| s.set_app_protocol(unsafe { Obj::borrowed(protocol) }))
 }
 
 /// Asyncio's `add_flowcontrol_defaults`.
@@ -170,20 +181,18 @@ fn marks_from(args: &Args, method: &str, default_high: usize) -> R<Marks> {
 
 fn set_write_buffer_limits(o: *mut PyObject, args: Args) -> R<Obj> {
     let marks = marks_from(&args, "set_write_buffer_limits", WRITE_HIGH)?;
-    let connection = connection(o)?;
-    let s = tls(connection.as_ptr());
-    s.outgoing_marks.set(marks);
-    control_app_writing(connection.as_ptr(), s)?;
-    none()
+    tell_connection(o, |connection, s| {
+        s.outgoing_marks.set(marks);
+        control_app_writing(connection, s)
+    })
 }
 
 fn set_read_buffer_limits(o: *mut PyObject, args: Args) -> R<Obj> {
     let marks = marks_from(&args, "set_read_buffer_limits", READ_HIGH)?;
-    let connection = connection(o)?;
-    let s = tls(connection.as_ptr());
-    s.incoming_marks.set(marks);
-    control_below_reading(s)?;
-    none()
+    tell_connection(o, |_, s| {
+        s.incoming_marks.set(marks);
+        control_below_reading(s)
+    })
 }
 
 fn limits(marks: Marks) -> R<Obj> {
@@ -194,11 +203,12 @@ fn limits(marks: Marks) -> R<Obj> {
 fn append_backlog(o: *mut PyObject, args: Args) -> R<Obj> {
     let [data] = args.fit("_test__append_write_backlog", ["data"], 1, 1)?;
     let view = crate::transport::writing::View::new(data)?;
-    if !view.bytes().is_empty() {
-        let copy = super::engine::bytes_of(view.bytes())?;
-        writing::push(tls(connection(o)?.as_ptr()), copy, view.bytes().len());
-    }
-    none()
+    tell_connection(o, |_, s| {
+        if !view.bytes().is_empty() {
+            writing::push(s, super::engine::bytes_of(view.bytes())?, view.bytes().len());
+        }
+        Ok(())
+    })
 }
 
 fast_method!(m_write, write);
@@ -211,20 +221,17 @@ fast_method!(m_append_backlog, append_backlog);
 plain_method!(m_close, close);
 plain_method!(m_abort, |o| force_close(o, &Obj::none()));
 plain_method!(m_is_closing, is_closing);
-plain_method!(m_get_protocol, |o| Ok(tls(connection(o)?.as_ptr()).app_protocol.obj_or_none()));
-plain_method!(m_is_reading, |o| Ok(Obj::bool(!tls(connection(o)?.as_ptr()).app_reading_paused.get())));
-plain_method!(m_pause_reading, |o| {
-    tls(connection(o)?.as_ptr()).app_reading_paused.set(true);
-    none()
-});
-plain_method!(m_resume_reading, |o| {
-    resume(connection(o)?.as_ptr())?;
-    none()
-});
-plain_method!(m_get_write_limits, |o| limits(tls(connection(o)?.as_ptr()).outgoing_marks.get()));
-plain_method!(m_get_read_limits, |o| limits(tls(connection(o)?.as_ptr()).incoming_marks.get()));
-plain_method!(m_get_write_size, |o| Obj::int(buffered_len(tls(connection(o)?.as_ptr()))? as i64));
-plain_method!(m_get_read_size, |o| Obj::int(tls(connection(o)?.as_ptr()).engine.incoming_len()? as i64));
+plain_method!(m_get_protocol, |o| ask_connection(o, |s| Ok(s.app_protocol.obj_or_none())));
+plain_method!(m_is_reading, |o| with_connection(o, false, |_, s| Ok(!s.app_reading_paused.get())).map(Obj::bool));
+plain_method!(m_pause_reading, |o| tell_connection(o, |_, s| {
+    s.app_reading_paused.set(true);
+    Ok(())
+}));
+plain_method!(m_resume_reading, |o| tell_connection(o, |connection, _| resume(connection)));
+plain_method!(m_get_write_limits, |o| limits(with_connection(o, marks(WRITE_HIGH), |_, s| Ok(s.outgoing_marks.get()))?));
+plain_method!(m_get_read_limits, |o| limits(with_connection(o, marks(READ_HIGH), |_, s| Ok(s.incoming_marks.get()))?));
+plain_method!(m_get_write_size, |o| Obj::int(with_connection(o, 0, |_, s| buffered_len(s))? as i64));
+plain_method!(m_get_read_size, |o| Obj::int(with_connection(o, 0, |_, s| s.engine.incoming_len())? as i64));
 plain_method!(m_write_eof, |_| {
     // SAFETY: the class is always alive.
     Err(raise(unsafe { ffi::PyExc_NotImplementedError }, "TLS connections cannot be half-closed: use close()"))
@@ -237,9 +244,9 @@ unsafe extern "C" fn m_force_close(o: *mut PyObject, exc: *mut PyObject) -> *mut
 }
 
 getter!(g_ssl_protocol, |o| Ok(side(o).protocol.obj_or_none()));
-getter!(g_loop, |o| Ok(tls(connection(o)?.as_ptr()).loop_.obj_or_none()));
+getter!(g_loop, |o| ask_connection(o, |s| Ok(s.loop_.obj_or_none())));
 getter!(g_closed, |o| Ok(Obj::bool(side(o).closed.get())));
-getter!(g_protocol_paused, |o| Ok(Obj::bool(tls(connection(o)?.as_ptr()).app_writing_paused.get())));
+getter!(g_protocol_paused, |o| with_connection(o, false, |_, s| Ok(s.app_writing_paused.get())).map(Obj::bool));
 getter!(g_start_tls, |_| Ok(Obj::bool(true)));
 getter!(g_sendfile, |_| {
     let modes = attr(&import("asyncio.constants")?, "_SendfileMode")?;
