@@ -21,6 +21,7 @@ pub struct Library {
     read: unsafe extern "C" fn(*mut Ssl, *mut c_void, c_int) -> c_int,
     write: unsafe extern "C" fn(*mut Ssl, *const c_void, c_int) -> c_int,
     error: unsafe extern "C" fn(*const Ssl, c_int) -> c_int,
+    want: unsafe extern "C" fn(*const Ssl) -> c_int,
     has_pending: unsafe extern "C" fn(*const Ssl) -> c_int,
     read_bio: unsafe extern "C" fn(*const Ssl) -> *mut Bio,
     write_bio: unsafe extern "C" fn(*const Ssl) -> *mut Bio,
@@ -30,8 +31,12 @@ pub struct Library {
     clear_errors: unsafe extern "C" fn(),
 }
 
-const WANT_READ: c_int = 2;
-const WANT_WRITE: c_int = 3;
+/// `SSL_get_error`'s answers.
+const ERROR_WANT_READ: c_int = 2;
+const ERROR_WANT_WRITE: c_int = 3;
+/// `SSL_want`'s.
+const WRITING: c_int = 2;
+const READING: c_int = 3;
 
 /// # Safety
 /// `handle` is an open library; `T` is the function's C type.
@@ -59,6 +64,7 @@ impl Library {
                 read: symbol(handle, c"SSL_read")?,
                 write: symbol(handle, c"SSL_write")?,
                 error: symbol(handle, c"SSL_get_error")?,
+                want: symbol(handle, c"SSL_want")?,
                 has_pending: symbol(handle, c"SSL_has_pending")?,
                 read_bio: symbol(handle, c"SSL_get_rbio")?,
                 write_bio: symbol(handle, c"SSL_get_wbio")?,
@@ -152,18 +158,24 @@ impl Connection {
         }
     }
 
+    /// What a call that returned `n` means. The thread's error queue isn't cleared before each call, which would cost a
+    /// tenth of it: where somebody else has left an error there, `SSL_want` still tells that only bytes are missing.
+    #[inline]
     fn outcome(&self, n: c_int) -> Outcome {
         if n > 0 {
             return Outcome::Bytes(n as usize);
         }
+        let ssl = self.ssl.as_ptr();
         // SAFETY: a valid connection, right after the call that failed.
-        match unsafe { (self.library.error)(self.ssl.as_ptr(), n) } {
-            WANT_READ | WANT_WRITE => {
-                // SAFETY: no arguments; a stale error would be taken for the next call's.
-                unsafe { (self.library.clear_errors)() };
-                Outcome::Again
+        unsafe {
+            match (self.library.error)(ssl, n) {
+                ERROR_WANT_READ | ERROR_WANT_WRITE => Outcome::Again,
+                _ if matches!((self.library.want)(ssl), READING | WRITING) => {
+                    (self.library.clear_errors)();
+                    Outcome::Again
+                }
+                _ => Outcome::Other,
             }
-            _ => Outcome::Other,
         }
     }
 
@@ -171,12 +183,8 @@ impl Connection {
     #[inline]
     pub fn read(&self, buffer: &mut [u8]) -> Outcome {
         let size = buffer.len().min(c_int::MAX as usize) as c_int;
-        // SAFETY: a valid connection; at most `size` bytes are written into `buffer`. What another user of the library
-        // left in the thread's error queue is cleared, or it would be taken for this call's.
-        let n = unsafe {
-            (self.library.clear_errors)();
-            (self.library.read)(self.ssl.as_ptr(), buffer.as_mut_ptr().cast(), size)
-        };
+        // SAFETY: a valid connection; at most `size` bytes are written into `buffer`.
+        let n = unsafe { (self.library.read)(self.ssl.as_ptr(), buffer.as_mut_ptr().cast(), size) };
         self.outcome(n)
     }
 
@@ -184,11 +192,8 @@ impl Connection {
     #[inline]
     pub fn write(&self, data: &[u8]) -> Outcome {
         let size = data.len().min(c_int::MAX as usize) as c_int;
-        // SAFETY: as `read`; `data` is only read from.
-        let n = unsafe {
-            (self.library.clear_errors)();
-            (self.library.write)(self.ssl.as_ptr(), data.as_ptr().cast(), size)
-        };
+        // SAFETY: a valid connection; `data` is only read from.
+        let n = unsafe { (self.library.write)(self.ssl.as_ptr(), data.as_ptr().cast(), size) };
         self.outcome(n)
     }
 

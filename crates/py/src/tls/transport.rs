@@ -183,7 +183,7 @@ fn set_write_buffer_limits(o: *mut PyObject, args: Args) -> R<Obj> {
     let marks = marks_from(&args, "set_write_buffer_limits", WRITE_HIGH)?;
     tell_connection(o, |connection, s| {
         s.outgoing_marks.set(marks);
-        control_app_writing(connection, s)
+        control_app_writing(connection, s, buffered_len(s)?)
     })
 }
 

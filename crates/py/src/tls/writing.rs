@@ -153,20 +153,25 @@ pub fn write_backlog(o: *mut PyObject, s: &Tls) -> R<()> {
 /// Sends what is encrypted, unless the application is being called with data, and looks at the marks.
 #[inline]
 pub fn process_outgoing(o: *mut PyObject, s: &Tls) -> R<()> {
-    if !s.corked.get() || s.engine.outgoing_len()? >= CORK {
+    let mut waiting = s.engine.outgoing_len()?;
+    if waiting > 0 && (!s.corked.get() || waiting >= CORK) {
         send_outgoing(s)?;
+        waiting = s.engine.outgoing_len()?;
     }
-    control_app_writing(o, s)
+    control_app_writing(o, s, waiting + s.backlog_len.get())
 }
 
 #[inline]
 fn send_outgoing(s: &Tls) -> R<()> {
-    if s.below_is_full.get() || s.engine.outgoing_len()? == 0 {
+    if s.below_is_full.get() {
         return Ok(());
     }
     let (Some(below), Some(core)) = (s.transport.obj(), s.core()) else { return Ok(()) };
     core.tls_buffers.with_cipher(|buffer| {
         s.engine.drain(buffer)?;
+        if buffer.is_empty() {
+            return Ok(());
+        }
         if s.transport_is_ours.get() {
             return write_slice(below.as_ptr(), buffer);
         }
@@ -175,14 +180,14 @@ fn send_outgoing(s: &Tls) -> R<()> {
     })
 }
 
+/// Plaintext and ciphertext that wait to be sent, in bytes.
 pub fn buffered_len(s: &Tls) -> R<usize> {
     Ok(s.engine.outgoing_len()? + s.backlog_len.get())
 }
 
-/// Tells the application to pause or resume writing.
+/// Tells the application to pause or resume writing, now that `size` bytes wait.
 #[inline]
-pub fn control_app_writing(o: *mut PyObject, s: &Tls) -> R<()> {
-    let size = buffered_len(s)?;
+pub fn control_app_writing(o: *mut PyObject, s: &Tls, size: usize) -> R<()> {
     let marks = s.outgoing_marks.get();
     let paused = s.app_writing_paused.get();
     let n = &globals().names;
