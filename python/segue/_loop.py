@@ -22,6 +22,7 @@ from asyncio.exceptions import SendfileNotAvailableError
 from typing import TYPE_CHECKING, Any
 
 from . import _core
+from ._tls import TlsMethods
 
 if TYPE_CHECKING:
     from ._asyncio_private import SelectorEventLoop as _AsyncioLoop
@@ -59,7 +60,7 @@ def _can_use_pidfd() -> bool:
     return True
 
 
-class EventLoop(_core.LoopCore, _AsyncioLoop):
+class EventLoop(_core.LoopCore, TlsMethods, _AsyncioLoop):
     """A drop-in `asyncio` event loop written in Rust.
 
     Use it through `segue.run(main())`, `asyncio.run(main(), loop_factory=segue.new_event_loop)` or `segue run app.py`.

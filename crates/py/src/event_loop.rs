@@ -39,6 +39,7 @@ pub struct LoopCore {
     pub recorder: RefCell<Option<Rc<Recorder>>>,
     /// The buffer that every transport of this loop reads into.
     pub read_buffer: crate::read_buffer::ReadBuffer,
+    pub tls_buffers: crate::tls::buffers::Buffers,
     closed: Cell<bool>,
     /// The thread that runs the loop (as `threading.get_ident`); 0 while it doesn't run.
     thread: Cell<u64>,
@@ -441,6 +442,7 @@ impl LoopCore {
             debug: Cell::new(false),
             recorder: RefCell::default(),
             read_buffer: Default::default(),
+            tls_buffers: Default::default(),
             closed: Cell::new(false),
             thread: Cell::new(0),
             task_factory: Slot::default(),

@@ -12,6 +12,8 @@
 //! | [`scope`], [`await_site`] | cancel scopes on tasks: delivery, and where a task is suspended |
 //! | [`cancel_scope`], [`catching`] | CancelScope, and what it catches |
 //! | [`cancellation`] | why a task was cancelled |
+//! | [`tls`] | TLS over any transport |
+//! | [`scope`] | cancel scopes on tasks |
 //! | [`recorder`] | the event record |
 //! | [`read_buffer`], [`fork`], [`watchdog`] | what their names say |
 
@@ -29,6 +31,7 @@ mod raw;
 mod read_buffer;
 mod recorder;
 mod scope;
+mod tls;
 mod transport;
 mod watchdog;
 
@@ -43,12 +46,15 @@ fn _core(m: &Bound<'_, PyModule>) -> PyResult<()> {
     raw::globals::init(loop_type)?;
     loop_methods::add_to(loop_type)?;
     let g = raw::globals::globals();
+    let (tls_protocol, tls_transport) = tls::make_types()?;
     for (name, class) in [
         ("Future", g.future_type),
         ("Task", g.task_type),
         ("Handle", g.handle_type),
         ("TimerHandle", g.timer_type),
         ("Transport", transport::state::class()),
+        ("TlsProtocol", tls_protocol),
+        ("TlsTransport", tls_transport),
     ] {
         // SAFETY: types that live as long as the process.
         m.add(name, unsafe { Bound::from_borrowed_ptr(m.py(), class.cast()) })?;

@@ -38,7 +38,7 @@ names! {
     datagram_received = "datagram_received", error_received = "error_received", fileno = "fileno",
     attach = "_attach", detach = "_detach", set_result = "set_result", set_exception = "set_exception",
     protocol = "protocol", transport = "transport", qualname = "__qualname__", name = "__name__",
-    cr_code = "cr_code", gi_code = "gi_code", shutdown = "shutdown", call_connection_lost = "_call_connection_lost", start_reading = "_start_reading",
+    cr_code = "cr_code", gi_code = "gi_code", shutdown = "shutdown", write = "write", call_connection_lost = "_call_connection_lost", start_reading = "_start_reading",
 }
 
 /// See the module.

@@ -56,7 +56,13 @@ fn on_readable(o: *mut PyObject, s: &State, until_eof: bool) -> R<()> {
             return Ok(());
         }
         let Some(core) = s.core() else { return Ok(()) };
-        let more = if s.buffered.get() { read_buffered(o, s)? } else { read_bytes(o, s, core)? };
+        let more = if s.tls.get() {
+            read_tls(o, s, core)?
+        } else if s.buffered.get() {
+            read_buffered(o, s)?
+        } else {
+            read_bytes(o, s, core)?
+        };
         match more {
             More::No => return Ok(()),
             More::OnlyEof if !until_eof => return Ok(()),
@@ -102,6 +108,29 @@ fn read_bytes(o: *mut PyObject, s: &State, core: &LoopCore) -> R<More> {
             Ok(if full { More::Perhaps } else { More::OnlyEof })
         }
     }
+}
+
+/// Gives ciphertext to the TLS connection above.
+fn read_tls(o: *mut PyObject, s: &State, core: &LoopCore) -> R<More> {
+    let fd = s.fd.get();
+    let Some(connection) = s.protocol.obj() else { return Ok(More::No) };
+    let (received, fed) = core.read_buffer.with(|buffer| match socket::read(fd, buffer) {
+        Received::Bytes(n) => {
+            // SAFETY: the kernel has initialised the first `n` bytes; feeding calls no Python.
+            let data = unsafe { std::slice::from_raw_parts(buffer.as_ptr().cast::<u8>(), n) };
+            (Ok(n == buffer.len()), crate::tls::feed(connection.as_ptr(), data))
+        }
+        other => (Err(other), Ok(None)),
+    });
+    let full = match received {
+        Ok(full) => full,
+        Err(other) => return nothing_read(o, s, other),
+    };
+    if fed.and_then(|fed| crate::tls::process(connection.as_ptr(), fed)).is_err() {
+        failed_in_protocol(o, "Fatal error: protocol.buffer_updated() call failed.")?;
+        return Ok(More::No);
+    }
+    Ok(if full { More::Perhaps } else { More::OnlyEof })
 }
 
 fn nothing_read(o: *mut PyObject, s: &State, received: Received) -> R<More> {

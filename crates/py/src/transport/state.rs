@@ -69,6 +69,8 @@ pub struct State {
     pub buffered: Cell<bool>,
     /// `connection_made` is over: the reactor may be entered.
     pub started: Cell<bool>,
+    /// The protocol is a TLS connection, which takes ciphertext without Python in between.
+    pub tls: Cell<bool>,
     pub registered: Cell<bool>,
     pub paused: Cell<bool>,
     /// Something may be there to read: an edge came while nobody was reading.
@@ -134,6 +136,7 @@ pub fn alloc(class: *mut PyTypeObject) -> R<Obj> {
                 kind: Cell::new(Kind::Socket),
                 buffered: Cell::new(false),
                 started: Cell::new(false),
+                tls: Cell::new(false),
                 registered: Cell::new(false),
                 paused: Cell::new(false),
                 read_pending: Cell::new(false),
@@ -161,6 +164,7 @@ impl State {
     /// Installs a protocol and looks which kind it is.
     pub fn set_protocol(&self, protocol: Obj) -> R<()> {
         let buffered = is_buffered(protocol.as_ptr())?;
+        self.tls.set(crate::tls::is_connection(protocol.as_ptr()));
         self.protocol.set(protocol);
         self.buffered.set(buffered);
         Ok(())

@@ -1,0 +1,101 @@
+"""The loop's methods that open TLS connections: argument checks and waiting; the connection itself is in Rust.
+
+`create_connection`, `create_server` and their Unix twins come to `_make_ssl_transport` through asyncio's own code.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from . import _core
+
+if TYPE_CHECKING:
+    from ._asyncio_private import SelectorEventLoop as _Loop
+    from ._asyncio_private import base_events
+else:
+    from asyncio import base_events
+
+    _Loop = object
+
+
+class TlsMethods(_Loop):
+    """A base of `segue.EventLoop`."""
+
+    def _make_ssl_transport(
+        self,
+        rawsock: Any,
+        protocol: Any,
+        sslcontext: Any,
+        waiter: Any = None,
+        *,
+        server_side: bool = False,
+        server_hostname: str | None = None,
+        extra: Any = None,
+        server: Any = None,
+        ssl_handshake_timeout: float | None = None,
+        ssl_shutdown_timeout: float | None = None,
+        **_: Any,
+    ) -> _core.TlsTransport:
+        self._ensure_fd_no_transport(rawsock)
+        connection = _core.TlsProtocol(
+            self,
+            protocol,
+            sslcontext,
+            waiter,
+            server_side,
+            server_hostname,
+            ssl_handshake_timeout=ssl_handshake_timeout,
+            ssl_shutdown_timeout=ssl_shutdown_timeout,
+        )
+        transport = connection._app_transport
+        self._make_socket_transport(rawsock, connection, extra=extra, server=server)
+        return transport
+
+    async def start_tls(
+        self,
+        transport: Any,
+        protocol: Any,
+        sslcontext: Any,
+        *,
+        server_side: bool = False,
+        server_hostname: str | None = None,
+        ssl_handshake_timeout: float | None = None,
+        ssl_shutdown_timeout: float | None = None,
+    ) -> _core.TlsTransport:
+        """Upgrade a connection to TLS and return the transport that `protocol` uses from now on.
+
+        Any transport of this loop will do, TLS included. Raises what the handshake raised, and closes `transport` then,
+        as it does when it is cancelled.
+        """
+        if base_events.ssl is None:
+            raise RuntimeError("Python ssl module is not available")
+        if not isinstance(sslcontext, base_events.ssl.SSLContext):
+            raise TypeError(f"sslcontext is expected to be an instance of ssl.SSLContext, got {sslcontext!r}")
+        if not getattr(transport, "_start_tls_compatible", False):
+            raise TypeError(f"transport {transport!r} is not supported by start_tls()")
+        waiter = self.create_future()
+        connection = _core.TlsProtocol(
+            self,
+            protocol,
+            sslcontext,
+            waiter,
+            server_side,
+            server_hostname,
+            call_connection_made=False,
+            ssl_handshake_timeout=ssl_handshake_timeout,
+            ssl_shutdown_timeout=ssl_shutdown_timeout,
+        )
+        upgraded = connection._app_transport
+        # Nothing may come before connection_made.
+        transport.pause_reading()
+        transport.set_protocol(connection)
+        made = self.call_soon(connection.connection_made, transport)
+        resumed = self.call_soon(transport.resume_reading)
+        try:
+            await waiter
+        except BaseException:
+            transport.close()
+            made.cancel()
+            resumed.cancel()
+            raise
+        return upgraded
