@@ -7,7 +7,10 @@ is left alone. How expected and printed text are compared is in `same()`; runnin
 
 from __future__ import annotations
 
+import importlib.util
 import re
+import shutil
+import sys
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -18,7 +21,7 @@ PORT = "8000"
 """The port that pages name; stands for one that is free."""
 
 _FENCE = re.compile(r"^(```+)\s*(\w*)\s*$")
-_NEEDS = re.compile(r"^<!-- needs CPython 3\.(\d+): (.+) -->$")
+_NEEDS = re.compile(r"^<!-- needs (CPython|package|command) ([\w.-]+): (.+) -->$")
 _FILE_NAME = re.compile(r"^# ([\w/]+\.py)$")
 
 
@@ -29,6 +32,25 @@ class Command:
 
 
 @dataclass(frozen=True)
+class Need:
+    """What a session can't do without, and not every machine has."""
+
+    kind: str
+    name: str
+    reason: str
+
+    def is_met(self) -> bool:
+        if self.kind == "CPython":
+            return sys.version_info[:2] >= tuple(int(part) for part in self.name.split("."))
+        if self.kind == "package":
+            return importlib.util.find_spec(self.name) is not None
+        return shutil.which(self.name) is not None
+
+    def __str__(self) -> str:
+        return f"needs {self.kind} {self.name}: {self.reason}"
+
+
+@dataclass(frozen=True)
 class Session:
     """A console block, with the programs that the page has shown so far."""
 
@@ -36,9 +58,7 @@ class Session:
     line: int
     commands: tuple[Command, ...]
     files: dict[str, str] = field(hash=False)
-    since: tuple[int, int] = (3, 11)
-    reason: str = ""
-    """Why an older interpreter can't run it."""
+    needs: tuple[Need, ...] = ()
 
     @property
     def name(self) -> str:
@@ -57,25 +77,24 @@ class _Block:
     language: str
     line: int
     text: str
-    since: tuple[int, int]
-    reason: str
+    needs: tuple[Need, ...]
 
 
 def _blocks(page: Path) -> list[_Block]:
     found: list[_Block] = []
     fence, language, start, inside = "", "", 0, [""]
-    since, reason = (3, 11), ""
+    needs: list[Need] = []
     for number, line in enumerate(page.read_text(encoding="utf-8").splitlines(), 1):
         if fence:
             if line.rstrip() == fence:
-                found.append(_Block(language, start, "\n".join(inside) + "\n", since, reason))
-                fence, since, reason = "", (3, 11), ""
+                found.append(_Block(language, start, "\n".join(inside) + "\n", tuple(needs)))
+                fence, needs = "", []
             else:
                 inside.append(line)
         elif opening := _FENCE.match(line):
             (fence, language), start, inside = opening.groups(), number, []
-        elif needs := _NEEDS.match(line):
-            since, reason = (3, int(needs[1])), needs[2]
+        elif need := _NEEDS.match(line):
+            needs.append(Need(*need.groups()))
     if fence:
         raise ValueError(f"{page}:{start}: this block never ends")
     return found
@@ -99,7 +118,7 @@ def sessions(page: Path) -> list[Session]:
             files[_file_name(page, block)] = block.text
         elif block.language == "console":
             commands = tuple(_commands(page, block))
-            found.append(Session(page, block.line, commands, dict(files), block.since, block.reason))
+            found.append(Session(page, block.line, commands, dict(files), block.needs))
     return found
 
 

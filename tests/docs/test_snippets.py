@@ -70,8 +70,9 @@ def run(session: Session, folder: Path, commands: Path) -> list[tuple[str, int]]
 
 @pytest.mark.parametrize("session", SESSIONS, ids=lambda session: session.name)
 def test_session(session: Session, tmp_path: Path, commands: Path) -> None:
-    if sys.version_info[:2] < session.since:
-        pytest.skip(f"needs CPython {session.since[0]}.{session.since[1]}: {session.reason}")
+    for need in session.needs:
+        if not need.is_met():
+            pytest.skip(str(need))
     for command, (printed, status) in zip(session.commands, run(session, tmp_path, commands), strict=True):
         assert same(command.expected, printed), (
             f"{session.name}: `{command.line}` should print\n\n{command.expected}\nbut printed\n\n{printed}"
