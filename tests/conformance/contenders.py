@@ -1,9 +1,9 @@
 """Which event loop a conformance run is about, and how it is put in asyncio's place.
 
 `install(name)` is called once, in a test process, before any test module is imported. It changes three
-things, all of them public ways to name a loop: the class the default policy builds, `asyncio.SelectorEventLoop`
-and (3.13+) `asyncio.EventLoop`. It never touches stdlib internals such as `BaseSelectorEventLoop`: tests
-of those classes test the stdlib and are left alone.
+things, all of them public ways to name a loop: the class the default policy builds,
+`asyncio.SelectorEventLoop` and (3.13+) `asyncio.EventLoop`. It never touches stdlib internals such as
+`BaseSelectorEventLoop`: tests of those classes test the stdlib and are left alone.
 
 `install_tasks()` puts Segue's Task and Future where CPython's tests look for the C ones
 (`tasks._CTask`, `futures._CFuture`). asyncio itself does not read these names.
@@ -32,7 +32,7 @@ def loop_class(name: str) -> type[asyncio.AbstractEventLoop]:
         import uvloop
 
         class UvloopIgnoringSelector(uvloop.Loop):  # type: ignore[misc, valid-type]
-            """uvloop takes no selector; some of CPython's tests pass one, and their tearDown reads the executor."""
+            """CPython's tests pass a selector, which uvloop does not take, and read the executor."""
 
             _default_executor = None
 

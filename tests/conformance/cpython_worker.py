@@ -1,4 +1,4 @@
-"""The process in which one module of CPython's `test.test_asyncio` runs. Started by the supervisor, never by hand.
+"""The process in which one module of CPython's `test.test_asyncio` runs. Only the supervisor starts it.
 
 It puts the contender in asyncio's place, loads the module with unittest, leaves out what is already
 finished, and reports each test on the event pipe.
@@ -13,6 +13,7 @@ import importlib
 import inspect
 import json
 import os
+import signal
 import traceback
 import unittest
 import warnings
@@ -134,6 +135,8 @@ def main() -> None:
 
     warnings.simplefilter("default")  # as `python -m unittest` does
 
+    # Started by nohup or a shell's `&`, the process would have inherited SIGINT ignored; tests send it.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     loops_built = contenders.install("asyncio" if options.on_asyncio else options.loop)
     if options.own_tasks and options.loop == "segue":
         contenders.install_tasks()

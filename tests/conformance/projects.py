@@ -10,7 +10,7 @@ import dataclasses
 
 @dataclasses.dataclass(frozen=True)
 class Project:
-    """One project's suite, taken from its sdist on PyPI and run by pytest against the wheel of the same version."""
+    """One project's suite: from its sdist on PyPI, run by pytest against the wheel of the same version."""
 
     name: str
     version: str

@@ -1,4 +1,4 @@
-"""The process in which another project's test suite runs under pytest. Started by the supervisor, never by hand.
+"""The process in which another project's test suite runs under pytest. Only the supervisor starts it.
 
 It puts the contender in asyncio's place, tells pytest to leave out what is already finished, and
 reports each test on the event pipe.
@@ -10,13 +10,13 @@ import argparse
 import json
 import logging
 import os
+import signal
 import sys
 from pathlib import Path
 from typing import Any
 
-import pytest
-
 import contenders
+import pytest
 
 
 class Events:
@@ -71,6 +71,8 @@ def main() -> int:
     os.set_inheritable(options.events_fd, False)
     for logger in options.silence:
         logging.getLogger(logger).setLevel(logging.CRITICAL)
+    # Started by nohup or a shell's `&`, the process would have inherited SIGINT ignored; tests send it.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     loops_built = contenders.install(options.loop)
     if options.as_uvloop and options.loop != "uvloop":
         contenders.install_as_uvloop()

@@ -34,17 +34,17 @@ class Report:
 
     loop: str
     units: list[UnitRun]
-    is_excluded: Callable[[str], bool]
+    is_excluded: Callable[[str, str], bool]  # (unit, test id)
     baseline_failures: frozenset[str] = frozenset()  # test ids
 
-    def column_of(self, result: Result) -> str:
-        if result.outcome in BAD and self.is_excluded(result.id):
+    def column_of(self, unit: UnitRun, result: Result) -> str:
+        if result.outcome in BAD and self.is_excluded(unit.name, result.id):
             return "excluded"
         return result.outcome
 
     def bad(self) -> list[tuple[str, Result]]:
         """(unit, result) of everything that failed and is not excluded."""
-        return [(u.name, r) for u in self.units for r in u.results if self.column_of(r) in BAD]
+        return [(u.name, r) for u in self.units for r in u.results if self.column_of(u, r) in BAD]
 
     def failures(self) -> frozenset[str]:
         return frozenset(result.id for _, result in self.bad())
@@ -59,13 +59,13 @@ class Report:
         ]
 
     def totals(self) -> Counter[str]:
-        return Counter(self.column_of(r) for u in self.units for r in u.results)
+        return Counter(self.column_of(u, r) for u in self.units for r in u.results)
 
     def print(self, verbose: bool = False) -> None:
         width = max([len(unit.name) for unit in self.units] + [6])
         print(f"\n{'module':{width}} " + " ".join(f"{c:>8}" for c in COLUMNS) + "   seconds")
         for unit in self.units:
-            counts = Counter(self.column_of(r) for r in unit.results)
+            counts = Counter(self.column_of(unit, r) for r in unit.results)
             cells = " ".join(f"{counts[c] or '-':>8}" for c in COLUMNS)
             print(f"{unit.name:{width}} {cells} {unit.seconds:9.1f}")
         for unit, result in self.bad():
@@ -88,7 +88,7 @@ class Report:
 
     def write_json(self, path: Path) -> None:
         rows = [
-            {"unit": u.name, "column": self.column_of(r), **dataclasses.asdict(r)}
+            {"unit": u.name, "column": self.column_of(u, r), **dataclasses.asdict(r)}
             for u in self.units
             for r in u.results
         ]

@@ -21,7 +21,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import contenders
-from exclusions import exclusion_for
+from exclusions import is_excluded
 from report import Report
 from supervisor import Limits, UnitRun, run_unit
 
@@ -66,7 +66,7 @@ def test_package_folder() -> Path:
 
 
 def units_for(loop: str, modules: list[str]) -> list[Unit]:
-    """The units for `modules` (all when empty), each `module` or `module:variant`. Only Segue has variants."""
+    """The units for `modules` (all when empty): `module` or `module:variant`. Only Segue has variants."""
     folder = test_package_folder()
     units = []
     for path in sorted(folder.glob("test_*.py")):
@@ -94,7 +94,7 @@ def run_contender(loop: str, units: list[Unit], options: argparse.Namespace) -> 
 
     with ThreadPoolExecutor(options.jobs) as pool:
         runs = list(pool.map(run, units))
-    return Report(loop, runs, lambda test_id: exclusion_for(test_id) is not None)
+    return Report(loop, runs, is_excluded)
 
 
 def main() -> int:

@@ -6,7 +6,8 @@
     python tests/conformance/suites.py anyio --only tests/test_taskgroups.py --no-baseline
 
 The suites come from the projects' sdists on PyPI and are kept, with what they need, in a cache folder
-(--cache, default $XDG_CACHE_HOME/segue-conformance). Exit status 0 means that nothing failed that passes on asyncio.
+(--cache, default $XDG_CACHE_HOME/segue-conformance). Exit status 0: nothing failed
+that passes on asyncio.
 """
 
 from __future__ import annotations
@@ -166,7 +167,7 @@ def main() -> int:
             )
     baseline: frozenset[str] = frozenset()
     for loop in loops:
-        report = Report(loop, runs[loop], lambda test_id: False, baseline)
+        report = Report(loop, runs[loop], lambda unit, test_id: False, baseline)
         print(f"\n{loop}, CPython {sys.version.split()[0]}")
         report.print(options.verbose)
         report.print_closing_line()
