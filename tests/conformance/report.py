@@ -54,9 +54,8 @@ class Report:
         return [(u, r) for u, r in self.bad() if r.id not in self.baseline_failures]
 
     def stale_exclusions(self) -> list[str]:
-        return [
-            r.id for u in self.units for r in u.results if r.outcome == "passed" and self.is_excluded(r.id)
-        ]
+        passed = [(u.name, r.id) for u in self.units for r in u.results if r.outcome == "passed"]
+        return [f"{test_id} [{unit}]" for unit, test_id in passed if self.is_excluded(unit, test_id)]
 
     def totals(self) -> Counter[str]:
         return Counter(self.column_of(u, r) for u in self.units for r in u.results)
