@@ -1,4 +1,4 @@
-"""Prints the CPython interpreters of this machine that Segue supports, the newest patch of each minor version.
+"""Prints the CPython interpreters of this machine that Segue supports: the newest of each minor version.
 
 Looks on the PATH (`python3.11` …) and among pyenv's versions. One path per line, oldest first.
 """

@@ -1,7 +1,8 @@
 """Checks that every crate Segue is built from has a licence that deny.toml allows, and comes from crates.io.
 
-What `cargo deny check licenses sources` does, with nothing but cargo: it reads the locked dependency graph, so it runs
-offline once the crates are there. Exit status 1 names each offender. Where cargo-deny is installed it runs as well.
+What `cargo deny check licenses sources` does, with nothing but cargo: it reads the locked dependency graph,
+so it runs offline once the crates are there. Exit status 1 names each offender. Where cargo-deny is
+installed it runs as well.
 """
 
 from __future__ import annotations

@@ -4,8 +4,8 @@
     .venv/bin/python scripts/test.py --only checks    formatting, lints, types and licences
     .venv/bin/python scripts/test.py --only cli ecosystem
 
-Called with the Python of the environment into which `make install` put Segue's wheel and the tools. A step that
-fails doesn't stop the others. The last line is "N passed, N failed", where a check counts as one.
+Called with the Python of the environment into which `make install` put Segue's wheel and the tools. A step
+that fails doesn't stop the others. The last line is "N passed, N failed", where a check counts as one.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ COUNTS = {
     "failed": re.compile(r"(\d+) (?:failed|errors?)\b"),
 }
 CLOSING = re.compile(
-    r"^(?:=* ?)?(?:test result: \w+\. )?(?=\d+ (?:passed|failed|errors?|skipped)\b)(?!\d+ skipped$)", re.MULTILINE
+    r"^(?:=+ )?(?:test result: \w+\. )?(?=\d+ (?:passed|failed|errors?)\b)",
 )
 
 

@@ -34,7 +34,8 @@ async def main() -> None:
     async with asyncio.TaskGroup() as group:
         answers = [group.create_task(echo_once()) for _ in range(10)]
     assert [task.result() for task in answers] == [b"over Segue"] * 10
-    child = await asyncio.create_subprocess_exec(sys.executable, "-c", "print('child')", stdout=asyncio.subprocess.PIPE)
+    program = [sys.executable, "-c", "print('child')"]
+    child = await asyncio.create_subprocess_exec(*program, stdout=asyncio.subprocess.PIPE)
     assert await child.communicate() == (b"child\n", None)
 
 

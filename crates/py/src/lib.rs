@@ -13,7 +13,6 @@
 //! | [`cancel_scope`], [`catching`] | CancelScope, and what it catches |
 //! | [`cancellation`] | why a task was cancelled |
 //! | [`tls`] | TLS over any transport |
-//! | [`scope`] | cancel scopes on tasks |
 //! | [`recorder`] | the event record |
 //! | [`read_buffer`], [`fork`], [`watchdog`] | what their names say |
 

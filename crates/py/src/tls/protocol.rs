@@ -127,7 +127,11 @@ one!(m_connection_made, connection_made);
 one!(m_connection_lost, shutdown::connection_lost);
 one!(m_data_received, data_received);
 fast_method!(m_get_extra_info, get_extra_info);
-plain_method!(m_eof_received, |o| shutdown::eof_from_below(o).map(|keep| if keep { Obj::bool(true) } else { Obj::none() }));
+plain_method!(m_eof_received, |o| shutdown::eof_from_below(o).map(|keep| if keep {
+    Obj::bool(true)
+} else {
+    Obj::none()
+}));
 plain_method!(m_pause_writing, |o| {
     tls(o).below_is_full.set(true);
     Ok(Obj::none())

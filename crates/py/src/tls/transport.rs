@@ -228,7 +228,9 @@ plain_method!(m_pause_reading, |o| tell_connection(o, |_, s| {
     Ok(())
 }));
 plain_method!(m_resume_reading, |o| tell_connection(o, |connection, _| resume(connection)));
-plain_method!(m_get_write_limits, |o| limits(with_connection(o, marks(WRITE_HIGH), |_, s| Ok(s.outgoing_marks.get()))?));
+plain_method!(m_get_write_limits, |o| limits(with_connection(o, marks(WRITE_HIGH), |_, s| Ok(s
+    .outgoing_marks
+    .get()))?));
 plain_method!(m_get_read_limits, |o| limits(with_connection(o, marks(READ_HIGH), |_, s| Ok(s.incoming_marks.get()))?));
 plain_method!(m_get_write_size, |o| Obj::int(with_connection(o, 0, |_, s| buffered_len(s))? as i64));
 plain_method!(m_get_read_size, |o| Obj::int(with_connection(o, 0, |_, s| s.engine.incoming_len())? as i64));
