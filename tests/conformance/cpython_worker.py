@@ -17,10 +17,10 @@ import signal
 import traceback
 import unittest
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Hashable, Iterator
 from pathlib import Path
 from types import ModuleType
-from typing import Any
+from typing import Any, cast
 
 import contenders
 
@@ -85,10 +85,10 @@ def flatten(suite: unittest.TestSuite) -> Iterator[unittest.TestCase]:
 
 
 @functools.cache
-def binds_c_types(cls: type) -> bool:
+def binds_c_types(cls: Hashable) -> bool:
     """Whether CPython wrote this test class for the C Task or Future (its own text names them)."""
     try:
-        source = inspect.getsource(cls)
+        source = inspect.getsource(cast(type, cls))
     except (OSError, TypeError):
         return False
     return "_CTask" in source or "_CFuture" in source
@@ -98,7 +98,7 @@ def wanted(test: unittest.TestCase, finished: set[str], patterns: list[str], own
     name = test.id()
     if name in finished:
         return False
-    if own_tasks and not binds_c_types(type(test)):
+    if own_tasks and not binds_c_types(cast(Hashable, type(test))):
         return False
     return not patterns or any(fnmatch.fnmatchcase(name, pattern) for pattern in patterns)
 

@@ -67,9 +67,9 @@ class Report:
             counts = Counter(self.column_of(unit, r) for r in unit.results)
             cells = " ".join(f"{counts[c] or '-':>8}" for c in COLUMNS)
             print(f"{unit.name:{width}} {cells} {unit.seconds:9.1f}")
-        for unit, result in self.bad():
+        for unit_name, result in self.bad():
             shared = "" if result.id not in self.baseline_failures else " (fails on the stdlib loop too)"
-            print(f"{result.outcome.upper()}: {result.id} [{unit}]{shared}\n    {headline(result)}")
+            print(f"{result.outcome.upper()}: {result.id} [{unit_name}]{shared}\n    {headline(result)}")
             if verbose:
                 print("    " + result.detail.replace("\n", "\n    "))
 
