@@ -170,6 +170,8 @@ class Bench:
                 if load.returncode != 0:
                     errors.seek(0)
                     said = errors.read().strip().splitlines()
+                    if server.returncode < 0:
+                        said.append(f"the server died of signal {-server.returncode}")
                     raise MeasurementError(said[-1] if said else load.stderr.strip())
                 served = _result(server.returncode, server.stdout.read(), "")
             except (json.JSONDecodeError, subprocess.TimeoutExpired, BrokenPipeError) as error:
