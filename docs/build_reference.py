@@ -25,6 +25,27 @@ SECTIONS: dict[str, list[str]] = {
     "Running a program": ["run", "Runner", "new_event_loop"],
     "The loop of a whole process": ["install", "uninstall", "EventLoopPolicy"],
     "The loop": ["EventLoop"],
+    "Structured concurrency": [
+        "CancelScope",
+        "move_on_after",
+        "move_on_at",
+        "fail_after",
+        "fail_at",
+        "TooSlowError",
+        "open_nursery",
+        "Nursery",
+        "TaskStatus",
+        "TASK_STATUS_IGNORED",
+        "Cancelled",
+        "Cancellation",
+        "cancellation",
+        "current_time",
+        "current_effective_deadline",
+        "checkpoint",
+        "sleep",
+        "sleep_until",
+        "sleep_forever",
+    ],
     "Tasks and futures": ["Task", "Future"],
 }
 LEFT_OUT = {"__version__"}
@@ -38,6 +59,7 @@ INHERITED = {
         "https://docs.python.org/3/library/asyncio-policy.html",
     ),
 }
+NOT_FOR_CALLING = {"Nursery", "TaskStatus", "Cancellation"}
 NOT_EVERYWHERE = ("eager_start",)
 """Parameters that not every CPython has: left out, so that the page is the same wherever it is made."""
 
@@ -68,10 +90,17 @@ def build() -> str:
 
 def document(name: str, thing: Any) -> str:
     parts = [f"### segue.{name}\n"]
+    if inspect.isclass(thing) and not thing.__module__.startswith("segue"):
+        parts.append(f"Another name for `{thing.__module__.split('.')[0]}.{thing.__qualname__}`.\n")
+        return "\n".join(parts)
+    if not callable(thing):
+        parts.append(f"{words(type(thing))}\n")
+        return "\n".join(parts)
     if not inspect.isclass(thing):
         parts.append(f"```text\n{call(f'segue.{name}', thing)}\n```\n\n{words(thing)}\n")
         return "\n".join(parts)
-    parts.append(f"```text\nclass {call(f'segue.{name}', thing)}\n```\n\n{words(thing)}\n")
+    title = f"segue.{name}" if name in NOT_FOR_CALLING else call(f"segue.{name}", thing)
+    parts.append(f"```text\nclass {title}\n```\n\n{words(thing)}\n")
     if name in INHERITED:
         whose, page = INHERITED[name]
         parts.append(f"The rest is {whose}: <{page}>\n")
@@ -81,19 +110,23 @@ def document(name: str, thing: Any) -> str:
 
 def entry(name: str, member: Any) -> str:
     """One member of a class as an item of a list."""
-    title = call(name, member) if callable(member) or isinstance(member, staticmethod | classmethod) else name
+    title = call(name, member) if is_method(member) else name
     return textwrap.indent(f"`{title}`: {words(member)}\n", "  ").replace("  `", "- `", 1)
 
 
 def own_members(thing: type) -> dict[str, Any]:
-    """Public members that Segue's own classes define and document, in the order of definition."""
+    """Public members that Segue's own classes define and document: methods, then attributes, by name."""
     found: dict[str, Any] = {}
     for owner in thing.__mro__:
         if owner.__module__.split(".")[0] == "segue":
             for name, member in vars(owner).items():
                 if not name.startswith("_") and member.__doc__:
                     found.setdefault(name, member)
-    return found
+    return dict(sorted(found.items(), key=lambda item: (not is_method(item[1]), item[0])))
+
+
+def is_method(member: Any) -> bool:
+    return callable(member) or isinstance(member, staticmethod | classmethod)
 
 
 def call(name: str, thing: Any) -> str:
@@ -104,8 +137,11 @@ def call(name: str, thing: Any) -> str:
         return f"{name}()" if inspect.isclass(thing) else f"{name}(...)"
     left_out = {"self", *NOT_EVERYWHERE}
     parameters = [parameter for key, parameter in found.parameters.items() if key not in left_out]
-    returns = inspect.Signature.empty if inspect.isclass(thing) else found.return_annotation
-    shown = str(found.replace(parameters=parameters, return_annotation=returns)).replace("'", "")
+    returns = found.return_annotation
+    if inspect.isclass(thing) or (str(returns).startswith("_") and returns != "_T"):
+        returns = inspect.Signature.empty
+    shown = str(found.replace(parameters=parameters, return_annotation=returns))
+    shown = shown.replace("'", "").replace("Ellipsis", "...")
     return ("async " if inspect.iscoroutinefunction(thing) else "") + name + shown
 
 
