@@ -8,10 +8,12 @@ from __future__ import annotations
 
 import argparse
 import json
+import resource
 import statistics
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import pages
@@ -22,7 +24,7 @@ RUN_LIMIT = 60.0
 
 
 def run_program(on: str, options: list[str], folder: Path, quiet: bool, report: bool = False) -> dict:
-    """Runs app.py on "segue" or "asyncio"; returns its summary plus `wall` (seconds) and `errors` (stderr).
+    """Runs app.py on "segue" or "asyncio"; returns its summary plus `wall`, `cpu` (seconds) and `errors`.
 
     Exits the demo when the program fails. The summary's file is left in `folder`.
     """
@@ -33,34 +35,38 @@ def run_program(on: str, options: list[str], folder: Path, quiet: bool, report: 
         command += ["-m", "segue", "run", *(["--report"] if report else [])]
     command += [str(HERE / "app.py"), *options, "--require-loop", on, "--summary", str(summary)]
     out = subprocess.PIPE if quiet else None
-    started = time.perf_counter()
+    started, cpu_before = time.perf_counter(), cpu_of_children()
     try:
         done = subprocess.run(command, check=False, timeout=RUN_LIMIT, stdout=out, stderr=out, text=True)
     except subprocess.TimeoutExpired:
         sys.exit(f"demo: the program on {on} did not end within {RUN_LIMIT:.0f} s")
-    wall = time.perf_counter() - started
+    wall, cpu = time.perf_counter() - started, cpu_of_children() - cpu_before
     if done.returncode != 0 or not summary.exists():
         said = f"{done.stdout or ''}{done.stderr or ''}"
         sys.exit(f"demo: the program on {on} ended with status {done.returncode}\n{said}")
-    return json.loads(summary.read_text()) | {"wall": wall, "errors": done.stderr}
+    return json.loads(summary.read_text()) | {"wall": wall, "cpu": cpu, "errors": done.stderr}
+
+
+def cpu_of_children() -> float:
+    """Seconds of CPU that the processes which have ended used, their own children's included."""
+    used = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return used.ru_utime + used.ru_stime
 
 
 def print_times(runs: dict[str, list[dict]]) -> None:
     """A line per step: the median on each loop, and how many times as fast Segue's is."""
 
-    def line(name: str, of: str | None = None) -> None:
-        plain, ours = (
-            statistics.median(run["seconds"][of] if of else run["wall"] for run in runs[on])
-            for on in ("asyncio", "segue")
-        )
-        note = "timeouts" if of == "failures on purpose" else f"{plain / ours:.2f} x"
+    def line(name: str, measure: Callable[[dict], float]) -> None:
+        plain, ours = (statistics.median(map(measure, runs[on])) for on in ("asyncio", "segue"))
+        note = "timeouts" if name == "failures on purpose" else f"{plain / ours:.2f} x"
         print(f"  {name:<30}{plain:>8.2f} s{ours:>8.2f} s{note:>10}")
 
     title = f"median of {len(runs['segue'])} runs"
     print(f"  {title:<30}{'asyncio':>10}{'Segue':>10}{'':>10}")
     for step in runs["segue"][0]["seconds"]:
-        line(step, step)
-    line("whole program, from its start")
+        line(step, lambda run, step=step: run["seconds"][step])
+    line("whole program", lambda run: run["wall"])
+    line("whole program, CPU time", lambda run: run["cpu"])
 
 
 def print_report(options: list[str], folder: Path) -> None:
@@ -81,8 +87,8 @@ def main() -> int:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--pages", type=Path, help="a folder of .html files (default: fetched with pip)")
-    parser.add_argument("--rounds", type=int, default=30, help="how often to scrape every page")
-    parser.add_argument("--pairs", type=int, default=2, help="how often to run on each loop")
+    parser.add_argument("--rounds", type=int, default=12, help="how often to scrape every page")
+    parser.add_argument("--pairs", type=int, default=3, help="how often to run on each loop")
     parser.add_argument(
         "--build", type=Path, default=Path("build/demo"), help="where downloads and results go"
     )

@@ -1,8 +1,9 @@
 """Fixtures of the ecosystem tests: every test runs on asyncio's loop and on Segue's, against real servers.
 
-The libraries under test are unmodified releases; the servers (redis, PostgreSQL, nginx) are private processes on free
-ports in temporary folders, started once per session. A missing server fails the test: `tests/install_servers.sh`
-installs them. What the loops themselves promise is tested elsewhere (tests/conformance); here it's the programs.
+The libraries under test are unmodified releases; the servers (redis, PostgreSQL, nginx) are private processes on
+free ports in temporary folders, started once per session. A missing server fails the test:
+`tests/install_servers.sh` installs them. What the loops themselves promise is tested elsewhere
+(tests/conformance); here it's the programs.
 """
 
 from __future__ import annotations
@@ -61,8 +62,8 @@ def loop_factory(loop_under_test: Contender) -> LoopFactory:
 def run(loop_factory: LoopFactory) -> Run:
     """Runs a coroutine function to its end on the loop under test.
 
-    Fails when the loop's exception handler was called (an error nobody saw) or when it takes longer than `timeout`
-    seconds. Returns what the coroutine returned.
+    Fails when the loop's exception handler was called (an error nobody saw) or when it takes longer than
+    `timeout` seconds. Returns what the coroutine returned.
     """
 
     def run_main(main: Callable[..., Awaitable[Any]], *args: Any, timeout: float = 60.0) -> Any:

@@ -1,4 +1,4 @@
-"""aiohttp, client and server: what a web service and a crawler do with it, both ends on the loop under test."""
+"""aiohttp, client and server: what web services and crawlers do with it, both ends on the loop under test."""
 
 import asyncio
 import contextlib

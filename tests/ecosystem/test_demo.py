@@ -1,4 +1,4 @@
-"""The demo's program in a small size: the same FastAPI site, scraper and chores as `make demo`, on both loops.
+"""The demo's program in a small size: FastAPI site, scraper and chores as in `make demo`, on both loops.
 
 On Segue it is started as a user would (`segue run`), so this also holds that uvicorn, which names its loop
 itself, gets Segue's.

@@ -9,7 +9,7 @@ import pytest
 
 @contextlib.asynccontextmanager
 async def http_server(respond, ssl=None):
-    """Calls `respond(path, headers, body)` for each request; it returns the bytes to send, or None to hang up."""
+    """Calls `respond(path, headers, body)` for each request; it returns what to send, or None to hang up."""
 
     handlers = set()
 

@@ -1,4 +1,4 @@
-"""A real HTTP and TLS peer that isn't Python: nginx serving to aiohttp and httpx, and proxying to an aiohttp server."""
+"""A real HTTP and TLS peer that isn't Python: nginx serves aiohttp and httpx, and proxies to aiohttp."""
 
 import asyncio
 import hashlib
@@ -79,7 +79,7 @@ def test_httpx_speaks_http2_with_nginx(run, nginx_server, files, certificates):
 
 
 def test_aiohttp_serves_behind_nginx(run, nginx_server):
-    """nginx is the client here: it keeps connections, forwards uploads as they come, and upgrades WebSockets."""
+    """nginx is the client here: it keeps connections, forwards uploads as they come, upgrades WebSockets."""
 
     async def reflect(request):
         return web.Response(body=await request.read())

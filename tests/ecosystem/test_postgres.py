@@ -23,7 +23,8 @@ def test_queries_types_and_errors(run, options):
         connection = await asyncpg.connect(**options)
         try:
             row = await connection.fetchrow(
-                "select $1::int as number, $2::text as text, $3::timestamp as moment, $4::bytea as blob, $5::int[] as many",
+                "select $1::int as number, $2::text as text, $3::timestamp as moment,"
+                " $4::bytea as blob, $5::int[] as many",
                 42,
                 "ünïcode",
                 datetime.datetime(2024, 2, 29, 12, 30),
