@@ -1,7 +1,7 @@
 """Fixtures of the ecosystem tests: every test runs on asyncio's loop and on Segue's, against real servers.
 
-The libraries under test are unmodified releases; the servers (redis, PostgreSQL, nginx) are private processes on
-free ports in temporary folders, started once per session. A missing server fails the test:
+The libraries under test are unmodified releases; the servers (redis, PostgreSQL, nginx) are private processes
+on free ports in temporary folders, started once per session. A missing server fails the test:
 `tests/install_servers.sh` installs them. What the loops themselves promise is tested elsewhere
 (tests/conformance); here it's the programs.
 """
