@@ -35,7 +35,7 @@ class TlsMethods(_Loop):
         ssl_handshake_timeout: float | None = None,
         ssl_shutdown_timeout: float | None = None,
         **_: Any,
-    ) -> _core.TlsTransport:
+    ) -> _core.SSLTransport:
         self._ensure_fd_no_transport(rawsock)
         connection = _core.TlsProtocol(
             self,
@@ -61,7 +61,7 @@ class TlsMethods(_Loop):
         server_hostname: str | None = None,
         ssl_handshake_timeout: float | None = None,
         ssl_shutdown_timeout: float | None = None,
-    ) -> _core.TlsTransport:
+    ) -> _core.SSLTransport:
         """Upgrade a connection to TLS and return the transport that `protocol` uses from now on.
 
         Any transport of this loop will do, TLS included. Raises what the handshake raised, and closes `transport` then,

@@ -53,7 +53,7 @@ fn _core(m: &Bound<'_, PyModule>) -> PyResult<()> {
         ("TimerHandle", g.timer_type),
         ("Transport", transport::state::class()),
         ("TlsProtocol", tls_protocol),
-        ("TlsTransport", tls_transport),
+        ("SSLTransport", tls_transport),
     ] {
         // SAFETY: types that live as long as the process.
         m.add(name, unsafe { Bound::from_borrowed_ptr(m.py(), class.cast()) })?;

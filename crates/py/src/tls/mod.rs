@@ -46,7 +46,7 @@ use pyo3::ffi::{PyObject, PyTypeObject};
 
 use crate::raw::R;
 
-/// `(TlsProtocol, TlsTransport)`. Called once, by the module's init.
+/// `(TlsProtocol, SSLTransport)`. Called once, by the module's init.
 pub fn make_types() -> R<(*mut PyTypeObject, *mut PyTypeObject)> {
     Ok((protocol::make_type()?, transport::make_type()?))
 }

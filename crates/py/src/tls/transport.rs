@@ -1,4 +1,4 @@
-//! The application side: `segue._core.TlsTransport`, what protocols and streams get as their transport.
+//! The application side: `segue._core.SSLTransport`, what protocols and streams get as their transport.
 
 use std::cell::Cell;
 use std::os::raw::{c_int, c_void};
@@ -288,7 +288,7 @@ pub fn make_type() -> R<*mut PyTypeObject> {
         c"A TLS connection over another transport; see asyncio.Transport.".as_ptr() as *mut c_void,
     ));
     let class = Definition {
-        name: c"segue._core.TlsTransport",
+        name: c"segue._core.SSLTransport",
         size: object::size::<AppSide>(),
         flags: ffi::Py_TPFLAGS_DEFAULT as u64 | ffi::Py_TPFLAGS_HAVE_GC as u64,
         slots,
