@@ -162,14 +162,16 @@ def find_program(name: str, package: str, extra_folders: tuple[str, ...] = ()) -
 
 
 def wait_for_port(
-    address: Address, process: subprocess.Popen[bytes], log: Path, timeout: float = 30.0
+    address: Address, process: subprocess.Popen[bytes], log: Path, ready: str, timeout: float = 30.0
 ) -> None:
+    """Until the port is open and `ready` is in the log."""
     deadline = time.monotonic() + timeout
     while time.monotonic() < deadline:
         if process.poll() is not None:
             break
         with contextlib.suppress(OSError), socket.create_connection((address.host, address.port), timeout=1):
-            return
+            if ready in log.read_text(errors="replace"):
+                return
         time.sleep(0.05)
     pytest.fail(
         f"{process.args!r} did not open port {address.port}; its log:\n{log.read_text()[-4000:]}",
@@ -179,7 +181,12 @@ def wait_for_port(
 
 @contextlib.contextmanager
 def running(
-    command: list[str], address: Address, log: Path, stop_signal: int = signal.SIGTERM, **popen: Any
+    command: list[str],
+    address: Address,
+    log: Path,
+    stop_signal: int = signal.SIGTERM,
+    ready: str = "",
+    **popen: Any,
 ) -> Iterator[None]:
     """Runs a server in the foreground until the block ends."""
     with log.open("wb") as out:
@@ -187,7 +194,7 @@ def running(
             command, stdout=out, stderr=subprocess.STDOUT, stdin=subprocess.DEVNULL, **popen
         )
         try:
-            wait_for_port(address, process, log)
+            wait_for_port(address, process, log, ready)
             yield
         finally:
             process.send_signal(stop_signal)
@@ -266,7 +273,8 @@ def postgres_server(short_tmp: Path, certificates: Certificates) -> Iterator[Add
     command = [postgres, "-D", str(data)]
     for name, value in settings.items():
         command += ["-c", f"{name}={value}"]
-    with running(command, address, short_tmp / "postgres.log", signal.SIGINT, cwd=home, **identity):
+    ready, log = "ready to accept connections", short_tmp / "postgres.log"
+    with running(command, address, log, signal.SIGINT, ready, cwd=home, **identity):
         yield address
 
 
