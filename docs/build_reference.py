@@ -59,6 +59,8 @@ INHERITED = {
         "https://docs.python.org/3/library/asyncio-policy.html",
     ),
 }
+MEMBERS_ELSEWHERE = {"Task", "Future"}
+"""Every method is asyncio's and documented there."""
 NOT_FOR_CALLING = {"Nursery", "TaskStatus", "Cancellation"}
 NOT_EVERYWHERE = ("eager_start",)
 """Parameters that not every CPython has: left out, so that the page is the same wherever it is made."""
@@ -103,8 +105,10 @@ def document(name: str, thing: Any) -> str:
     parts.append(f"```text\nclass {title}\n```\n\n{words(thing)}\n")
     if name in INHERITED:
         whose, page = INHERITED[name]
-        parts.append(f"The rest is {whose}: <{page}>\n")
-    parts += [entry(member, value) for member, value in own_members(thing).items()]
+        everything = "Its methods are" if name in MEMBERS_ELSEWHERE else "The rest is"
+        parts.append(f"{everything} {whose}: <{page}>\n")
+    if name not in MEMBERS_ELSEWHERE:
+        parts += [entry(member, value) for member, value in own_members(thing).items()]
     return "\n".join(parts)
 
 
@@ -134,7 +138,7 @@ def call(name: str, thing: Any) -> str:
     try:
         found = inspect.signature(thing)
     except (TypeError, ValueError):
-        return f"{name}()" if inspect.isclass(thing) else f"{name}(...)"
+        return f"{name}()"  # before 3.13 that is all that methods in C or Rust without parameters tell
     left_out = {"self", *NOT_EVERYWHERE}
     parameters = [parameter for key, parameter in found.parameters.items() if key not in left_out]
     returns = found.return_annotation
