@@ -6,7 +6,9 @@ from asyncio.transports import _FlowControlMixin
 from collections.abc import Callable, Coroutine, Generator
 from contextvars import Context
 from socket import socket
-from typing import Any, TypeVar, TypeVarTuple, Unpack, final
+from ssl import SSLContext
+from types import TracebackType
+from typing import Any, Literal, TypeVar, TypeVarTuple, Unpack, final
 
 from typing_extensions import disjoint_base
 
@@ -15,7 +17,6 @@ _Ts = TypeVarTuple("_Ts")
 
 __version__: str
 
-__all__ = ["Future", "Handle", "Listener", "LoopCore", "Task", "TimerHandle", "Transport", "__version__"]
 
 @disjoint_base
 class Future(asyncio.Future[_T]):
@@ -91,16 +92,32 @@ class LoopCore:
     def _add_callback(self, handle: asyncio.Handle) -> None: ...
     def _add_callback_signalsafe(self, handle: asyncio.Handle) -> None: ...
     def _add_reader(
-        self, fd: Any, callback: Callable[[Unpack[_Ts]], object], *args: Unpack[_Ts]
+        self,
+        fd: Any,
+        callback: Callable[[Unpack[_Ts]], object],
+        *args: Unpack[_Ts],
+        context: Context | None = None,
     ) -> asyncio.Handle: ...
     def _add_writer(
-        self, fd: Any, callback: Callable[[Unpack[_Ts]], object], *args: Unpack[_Ts]
+        self,
+        fd: Any,
+        callback: Callable[[Unpack[_Ts]], object],
+        *args: Unpack[_Ts],
+        context: Context | None = None,
     ) -> asyncio.Handle: ...
     def _remove_reader(self, fd: Any) -> bool: ...
     def _remove_writer(self, fd: Any) -> bool: ...
     def _watched(self, fd: Any) -> tuple[bool, bool]: ...
     def _owner_of(self, fd: Any) -> Transport | None: ...
     def _counts(self) -> tuple[int, int, int, int]: ...
+
+    # The event record
+    def _start_recording(self, capacity: int = 1_000_000) -> None: ...
+    def _stop_recording(self) -> None: ...
+    def _recorded_tasks(self) -> list[dict[str, Any]]: ...
+    def _recorded_events(self) -> tuple[int, int]: ...
+
+def _take_unlisted_tasks() -> list[asyncio.Task[Any]]: ...
 
 @final
 class Listener:
@@ -123,6 +140,7 @@ class Transport(_FlowControlMixin, asyncio.Transport):
         extra: dict[str, Any] | None = ...,
         server: Any = ...,
         kind: str = ...,
+        context: Context | None = ...,
         /,
     ) -> None: ...
     @property
@@ -131,3 +149,96 @@ class Transport(_FlowControlMixin, asyncio.Transport):
     def _take_back_descriptor(self) -> None: ...
     def _make_empty_waiter(self) -> asyncio.Future[None]: ...
     def _reset_empty_waiter(self) -> None: ...
+
+@final
+@disjoint_base
+class TlsProtocol(asyncio.Protocol):
+    """One TLS connection, over any `ssl.SSLContext`."""
+
+    def __init__(
+        self,
+        loop: Any,
+        app_protocol: asyncio.BaseProtocol,
+        sslcontext: SSLContext,
+        waiter: asyncio.Future[Any] | None,
+        server_side: bool = ...,
+        server_hostname: str | None = ...,
+        call_connection_made: bool = ...,
+        ssl_handshake_timeout: float | None = ...,
+        ssl_shutdown_timeout: float | None = ...,
+    ) -> None: ...
+    @property
+    def _app_transport(self) -> SSLTransport: ...
+    def connection_made(self, transport: asyncio.BaseTransport, /) -> None: ...
+    def connection_lost(self, exc: BaseException | None, /) -> None: ...
+    def data_received(self, data: bytes, /) -> None: ...
+
+@final
+@disjoint_base
+class SSLTransport(_FlowControlMixin, asyncio.Transport):
+    """What the application sees of a TLS connection."""
+
+    def get_read_buffer_limits(self) -> tuple[int, int]: ...
+    def get_read_buffer_size(self) -> int: ...
+    def set_read_buffer_limits(self, high: int | None = None, low: int | None = None) -> None: ...
+
+# ---- structured concurrency -------------------------------------------------
+
+def current_time() -> float:
+    """The time on the running loop's clock, in seconds: what deadlines are measured in."""
+
+def current_effective_deadline() -> float:
+    """When the current task will be cancelled by the scopes around it, in seconds on the loop's clock."""
+
+def cancellation(exc: BaseException) -> Cancellation | None:
+    """Why this CancelledError was thrown, or None if Segue didn't throw it."""
+
+@final
+class Cancellation:
+    """Why something was cancelled."""
+
+    @property
+    def source(
+        self,
+    ) -> Literal["deadline", "scope.cancel", "nursery failure", "Task.cancel", "signal", "loop shutdown"]: ...
+    @property
+    def reason(self) -> Any: ...
+    @property
+    def task(self) -> asyncio.Task[Any] | None: ...
+    @property
+    def task_name(self) -> str | None: ...
+    @property
+    def filename(self) -> str | None: ...
+    @property
+    def lineno(self) -> int | None: ...
+    @property
+    def scoped(self) -> bool: ...
+
+@final
+class CancelScope:
+    """A block whose work can be cancelled as a whole."""
+
+    deadline: float
+    relative_deadline: float
+    shield: bool
+
+    def __new__(
+        cls, *, deadline: float = ..., relative_deadline: float = ..., shield: bool = False
+    ) -> CancelScope: ...
+    def __enter__(self) -> CancelScope: ...
+    def __exit__(
+        self, _type: type[BaseException] | None, exc: BaseException | None, _traceback: TracebackType | None, /
+    ) -> bool: ...
+    def cancel(self, reason: object = None) -> None: ...
+    @property
+    def cancel_called(self) -> bool: ...
+    @property
+    def cancelled_caught(self) -> bool: ...
+    @property
+    def cancellation(self) -> Cancellation | None: ...
+    def _adopt(self, task: asyncio.Task[Any]) -> None: ...
+    def _cancel_for_failure(self, exc: BaseException, task: asyncio.Task[Any]) -> None: ...
+    def _close(self, exc: BaseException | None, handled: BaseException | None, /) -> bool: ...
+    def _hold(self, holds: bool) -> None: ...
+    def _is_effective(self) -> bool: ...
+    def _move_contents(self, other: CancelScope) -> None: ...

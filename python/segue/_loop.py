@@ -7,6 +7,7 @@ runs once per connection or less often (opening, resolving, checking arguments) 
 
 from __future__ import annotations
 
+import _asyncio
 import asyncio
 import functools
 import os
@@ -91,11 +92,16 @@ class EventLoop(_core.LoopCore, TlsMethods, _AsyncioLoop):
             self._thread_id = threading.get_ident()
             sys.set_asyncgen_hooks(firstiter=self._asyncgen_firstiter_hook, finalizer=self._asyncgen_finalizer_hook)
             events._set_running_loop(self)
+            if sys.version_info >= (3, 14):
+                # Where the C task functions look, whatever somebody has put into `asyncio.events`.
+                _asyncio._set_running_loop(self)
             self._run()
         finally:
             self._stopping = False
             self._thread_id = None
             events._set_running_loop(None)
+            if sys.version_info >= (3, 14):
+                _asyncio._set_running_loop(None)
             self._set_coroutine_origin_tracking(False)
             sys.set_asyncgen_hooks(*old_hooks)
             if wakes_for_signals:
@@ -138,7 +144,9 @@ class EventLoop(_core.LoopCore, TlsMethods, _AsyncioLoop):
             # Something that only looks like a socket has no descriptor to wait for.
             return super()._make_socket_transport(sock, protocol, waiter, extra=extra, server=server, **kwargs)
         base_events._set_nodelay(sock)
-        return _core.Transport(self, sock, protocol, waiter, extra, server)
+        return _core.Transport(
+            self, sock, protocol, waiter, extra, server, "socket", kwargs.get("context")
+        )
 
     def _make_read_pipe_transport(self, pipe: Any, protocol: Any, waiter: Any = None, extra: Any = None) -> Any:
         self._pipe_kind(pipe)
@@ -222,36 +230,43 @@ class EventLoop(_core.LoopCore, TlsMethods, _AsyncioLoop):
         *args: Any,
         **kwargs: Any,
     ) -> None:
-        if sslcontext is None and isinstance(sock, socket.socket):
-            nodelay = sock.family in (socket.AF_INET, socket.AF_INET6)
-
-            def connected(conn: socket.socket) -> None:
-                protocol = None
-                try:
-                    if nodelay:
-                        conn.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-                    protocol = protocol_factory()
-                    _core.Transport(self, conn, protocol, None, None, server)
-                except (SystemExit, KeyboardInterrupt):
-                    conn.close()
-                    raise
-                except BaseException as exc:
-                    conn.close()
-                    self._incoming_failed(exc, protocol)
-
-        else:
-
-            def connected(conn: socket.socket) -> None:
-                self.create_task(
-                    self._accept_connection2(
-                        protocol_factory, conn, self._peer(conn), sslcontext, server, *args, **kwargs
-                    )
-                )
-
         if not isinstance(sock, socket.socket):
             super()._start_serving(protocol_factory, sock, sslcontext, server, backlog, *args, **kwargs)
             return
-        listener = _core.Listener(self, sock, connected)
+        # From 3.15 on a server's connections run in copies of the context in which it was made.
+        timeouts = args[:2]
+        context = args[2] if len(args) > 2 else kwargs.pop("context", None)
+        nodelay = sock.family in (socket.AF_INET, socket.AF_INET6)
+
+        def connected(conn: socket.socket) -> None:
+            own_context = None if context is None else context.copy()
+            protocol = None
+            try:
+                if nodelay:
+                    conn.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+                if own_context is None:
+                    protocol = protocol_factory()
+                else:
+                    protocol = own_context.run(protocol_factory)
+                _core.Transport(self, conn, protocol, None, None, server, "socket", own_context)
+            except (SystemExit, KeyboardInterrupt):
+                conn.close()
+                raise
+            except BaseException as exc:
+                conn.close()
+                self._incoming_failed(exc, protocol)
+
+        def connected_with_tls(conn: socket.socket) -> None:
+            more = dict(kwargs)
+            own_context = None if context is None else context.copy()
+            if own_context is not None:
+                more["context"] = own_context
+            accepting = self._accept_connection2(
+                protocol_factory, conn, self._peer(conn), sslcontext, server, *timeouts, **more
+            )
+            self.create_task(accepting, context=own_context)
+
+        listener = _core.Listener(self, sock, connected if sslcontext is None else connected_with_tls)
         self._listeners[sock.fileno()] = listener
         listener.start()
 

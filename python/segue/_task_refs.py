@@ -19,6 +19,8 @@ class TaskRefs(set[Any]):
     """The weak references of all tasks; looking at it adds those of Segue's that were not looked at before."""
 
     __slots__ = ("_remove",)
+    _remove: Any
+    """asyncio's callback for a reference whose task is gone."""
 
     def fill(self) -> None:
         for task in _core._take_unlisted_tasks():

@@ -525,24 +525,26 @@ impl LoopCore {
     }
 
     /// `_add_reader(fd, callback, *args)`: returns the handle.
-    #[pyo3(signature = (fd, callback, *args))]
+    #[pyo3(signature = (fd, callback, *args, context = None))]
     fn _add_reader(
         slf: &Bound<'_, Self>,
         fd: &Bound<'_, PyAny>,
         callback: &Bound<'_, PyAny>,
         args: &Bound<'_, PyTuple>,
+        context: Option<&Bound<'_, PyAny>>,
     ) -> PyResult<Py<PyAny>> {
-        watch(slf, fd, callback, args, Direction::Read)
+        watch(slf, fd, callback, args, context, Direction::Read)
     }
 
-    #[pyo3(signature = (fd, callback, *args))]
+    #[pyo3(signature = (fd, callback, *args, context = None))]
     fn _add_writer(
         slf: &Bound<'_, Self>,
         fd: &Bound<'_, PyAny>,
         callback: &Bound<'_, PyAny>,
         args: &Bound<'_, PyTuple>,
+        context: Option<&Bound<'_, PyAny>>,
     ) -> PyResult<Py<PyAny>> {
-        watch(slf, fd, callback, args, Direction::Write)
+        watch(slf, fd, callback, args, context, Direction::Write)
     }
 
     fn _remove_reader(&self, py: Python<'_>, fd: &Bound<'_, PyAny>) -> PyResult<bool> {
@@ -689,12 +691,13 @@ fn watch(
     fd: &Bound<'_, PyAny>,
     callback: &Bound<'_, PyAny>,
     args: &Bound<'_, PyTuple>,
+    context: Option<&Bound<'_, PyAny>>,
     direction: Direction,
 ) -> PyResult<Py<PyAny>> {
     let core = slf.get();
     core.check_closed()?;
     let args: Vec<*mut PyObject> = args.iter().map(|a| a.as_ptr()).collect();
-    let context = crate::raw::future::copy_context()?;
+    let context = crate::raw::future::context_or_copy(context.map_or(std::ptr::null_mut(), |c| c.as_ptr()))?;
     let handle = handle::new(slf.as_ptr(), callback.as_ptr(), &args, context)?;
     if core.debug.get() {
         handle::note_source(&handle)?;

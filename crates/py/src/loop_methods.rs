@@ -98,7 +98,27 @@ fn call_soon(slf: *mut PyObject, args: Args) -> R<Obj> {
     schedule(slf, args, "call_soon", true)
 }
 
+/// From 3.14 on its handle has a lock: what another thread asks of it waits while the callback runs.
+#[cfg(Py_3_14)]
+fn new_threadsafe(slf: *mut PyObject, args: Args) -> R<Obj> {
+    let core = core(slf);
+    let Call { callback, args: rest, context, .. } = split(&args, "call_soon_threadsafe", None)?;
+    core.check_closed()?;
+    if core.debug.get() {
+        debug_checks(slf, core, callback, "call_soon_threadsafe", false)?;
+    }
+    let rest = Obj::tuple(rest)?;
+    let none = Obj::none();
+    let context = if context.is_null() { none.as_ptr() } else { context };
+    let handle = crate::raw::obj::call(globals().thread_safe_handle, &[callback, rest.as_ptr(), slf, context])?;
+    core.push(Job::Handle(handle.clone()));
+    Ok(handle)
+}
+
 fn call_soon_threadsafe(slf: *mut PyObject, args: Args) -> R<Obj> {
+    #[cfg(Py_3_14)]
+    let handle = new_threadsafe(slf, args)?;
+    #[cfg(not(Py_3_14))]
     let handle = schedule(slf, args, "call_soon_threadsafe", false)?;
     core(slf).io.reactor.waker().wake();
     Ok(handle)

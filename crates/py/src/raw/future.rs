@@ -254,6 +254,12 @@ impl FutureState {
 pub fn init(o: *mut PyObject, loop_: *mut PyObject) -> R<()> {
     // SAFETY: `o` is ours.
     let s = unsafe { state(o) };
+    if cfg!(Py_3_15) && s.loop_.is_set() {
+        // SAFETY: alive.
+        let class = unsafe { std::ffi::CStr::from_ptr((*ffi::Py_TYPE(o)).tp_name) }.to_string_lossy();
+        let class = class.rsplit('.').next().unwrap_or_default();
+        return Err(runtime_error(&format!("{class} object is already initialized")));
+    }
     // SAFETY: comparing with None; the pointer is null or alive.
     let loop_ = unsafe {
         if loop_.is_null() || loop_ == ffi::Py_None() {

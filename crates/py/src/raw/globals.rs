@@ -30,7 +30,7 @@ names! {
     add_done_callback = "add_done_callback", result = "result", message = "message", exception = "exception",
     future = "future", task = "task", source_traceback = "source_traceback", handle = "handle", close = "close",
     callback_slot = "_callback", args_slot = "_args", cancelled_slot = "_cancelled", source_slot = "_source_traceback",
-    repr_slot = "_repr", context_slot = "_context", when_slot = "_when", scheduled_slot = "_scheduled",
+    repr_slot = "_repr", context_slot = "_context", when_slot = "_when", run = "_run", scheduled_slot = "_scheduled",
     set_name = "set_name", cause = "__cause__", dunder_context = "__context__", cancelled = "cancelled",
     extra_slot = "_extra", data_received = "data_received", eof_received = "eof_received",
     connection_made = "connection_made", connection_lost = "connection_lost", pause_writing = "pause_writing",
@@ -68,6 +68,9 @@ pub struct Globals {
     pub c_task: *mut PyTypeObject,
     pub handle_base: *mut PyTypeObject,
     pub timer_base: *mut PyTypeObject,
+    /// What `call_soon_threadsafe` returns.
+    #[cfg(Py_3_14)]
+    pub thread_safe_handle: *mut PyObject,
 
     pub future_type: *mut PyTypeObject,
     pub task_type: *mut PyTypeObject,
@@ -144,6 +147,8 @@ pub fn init(loop_type: *mut PyTypeObject) -> R<()> {
         c_task: attr(&c, "Task")?.into_ptr().cast(),
         handle_base,
         timer_base,
+        #[cfg(Py_3_14)]
+        thread_safe_handle: attr(&events, "_ThreadSafeHandle")?.into_ptr(),
         future_type: null,
         task_type: null,
         iter_type: null,

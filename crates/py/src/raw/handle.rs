@@ -228,8 +228,16 @@ pub fn fired(o: &Obj) {
 }
 
 /// Runs the callback in its context; what it raises is for the caller to report.
+///
+/// A handle of asyncio's own (a thread-safe one) runs itself: it may have to take a lock, and reports what is raised.
 #[inline]
 pub fn run(o: &Obj) -> R<()> {
+    let g = globals();
+    // SAFETY: alive.
+    let class = unsafe { ffi::Py_TYPE(o.as_ptr()) };
+    if class != g.handle_type && class != g.timer_type {
+        return super::obj::call_method(g.names.run, &[o.as_ptr()]).map(drop);
+    }
     let h = Handle::of(o);
     let (Some(callback), Some(args), Some(context)) = (h.callback().obj(), h.args().obj(), h.context().obj()) else {
         return Ok(()); // cancelled meanwhile

@@ -10,6 +10,7 @@ pub mod globals;
 pub mod handle;
 pub mod heap_type;
 pub mod obj;
+#[cfg_attr(Py_3_14, path = "registry_3_14.rs")]
 pub mod registry;
 pub mod task;
 pub mod task_step;

@@ -11,7 +11,6 @@ use super::globals::{attr, import};
 #[cfg(Py_3_12)]
 use super::obj::call;
 use super::obj::Raised;
-#[cfg(not(Py_3_14))]
 use super::{globals::repr, obj::runtime_error};
 use super::{Obj, R};
 use crate::event_loop::LoopCore;
@@ -21,12 +20,7 @@ pub struct Registry {
     first: Cell<*mut PyObject>,
     /// asyncio's WeakSet asks us.
     installed: Cell<bool>,
-    #[cfg(not(Py_3_14))]
     current: *mut PyObject,
-    #[cfg(Py_3_14)]
-    enter: *mut PyObject,
-    #[cfg(Py_3_14)]
-    leave: *mut PyObject,
     #[cfg(Py_3_12)]
     swap: *mut PyObject,
     #[cfg(Py_3_12)]
@@ -46,12 +40,7 @@ impl Registry {
         Ok(Registry {
             first: Cell::new(std::ptr::null_mut()),
             installed: Cell::new(false),
-            #[cfg(not(Py_3_14))]
             current: attr(c, "_current_tasks")?.into_ptr(),
-            #[cfg(Py_3_14)]
-            enter: attr(c, "_enter_task")?.into_ptr(),
-            #[cfg(Py_3_14)]
-            leave: attr(c, "_leave_task")?.into_ptr(),
             #[cfg(Py_3_12)]
             swap: attr(c, "_swap_current_task")?.into_ptr(),
             #[cfg(Py_3_12)]
@@ -127,11 +116,21 @@ pub fn take_unlisted() -> R<Obj> {
     }
 }
 
+/// Who awaits a future is kept from 3.14 on.
+#[inline(always)]
+pub fn awaits(_task: *mut PyObject, _future: *mut PyObject, _ours: bool) -> R<()> {
+    Ok(())
+}
+
+#[inline(always)]
+pub fn awaits_no_more(_task: *mut PyObject, _future: *mut PyObject, _ours: bool) -> R<()> {
+    Ok(())
+}
+
 /// Asyncio's dict of running tasks says that `task` runs on `loop_`.
 ///
 /// On our loops a task stays in the dict after its step, until the next step or until anything else runs or the loop waits
 /// ([`settle`]): steps that follow one another then cost one store each.
-#[cfg(not(Py_3_14))]
 pub fn enter(core: Option<&LoopCore>, loop_: *mut PyObject, task: *mut PyObject) -> R<()> {
     let current = registry().current;
     let stale = core.is_some_and(|c| c.stale_current.replace(false));
@@ -158,7 +157,6 @@ pub fn enter(core: Option<&LoopCore>, loop_: *mut PyObject, task: *mut PyObject)
     }
 }
 
-#[cfg(not(Py_3_14))]
 extern "C" {
     /// What `_asyncio` itself uses for this dict.
     fn _PyDict_SetItem_KnownHash(
@@ -169,7 +167,6 @@ extern "C" {
     ) -> std::os::raw::c_int;
 }
 
-#[cfg(not(Py_3_14))]
 pub fn leave(core: Option<&LoopCore>, loop_: *mut PyObject, task: *mut PyObject) -> R<()> {
     let current = registry().current;
     // SAFETY: as `enter`.
@@ -191,7 +188,6 @@ pub fn leave(core: Option<&LoopCore>, loop_: *mut PyObject, task: *mut PyObject)
 }
 
 /// Something else than a task of ours is about to run on the loop: no task is current.
-#[cfg(not(Py_3_14))]
 #[inline(always)]
 pub fn settle(core: &LoopCore, loop_: *mut PyObject) {
     if core.stale_current.replace(false) {
@@ -204,22 +200,7 @@ pub fn settle(core: &LoopCore, loop_: *mut PyObject) {
     }
 }
 
-#[cfg(Py_3_14)]
-#[inline(always)]
-pub fn settle(_: &LoopCore, _: *mut PyObject) {}
-
-#[cfg(Py_3_14)]
-pub fn enter(_: Option<&LoopCore>, loop_: *mut PyObject, task: *mut PyObject) -> R<()> {
-    call(registry().enter, &[loop_, task]).map(drop)
-}
-
-#[cfg(Py_3_14)]
-pub fn leave(_: Option<&LoopCore>, loop_: *mut PyObject, task: *mut PyObject) -> R<()> {
-    call(registry().leave, &[loop_, task]).map(drop)
-}
-
 /// The task that runs on `loop_` now.
-#[cfg(not(Py_3_14))]
 pub fn current(loop_: *mut PyObject) -> R<Option<Obj>> {
     if LoopCore::of(loop_).is_some_and(|core| core.stale_current.get()) {
         return Ok(None);

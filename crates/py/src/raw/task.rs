@@ -94,10 +94,22 @@ fn check_coroutine(coro: *mut PyObject) -> R<()> {
     Err(type_error(&format!("a coroutine was expected, got {}", super::globals::repr(coro))))
 }
 
+/// From 3.15 on a task refuses what is no context; before, its first step does.
+fn check_context(context: *mut PyObject) -> R<()> {
+    // SAFETY: null or alive.
+    if cfg!(not(Py_3_15)) || is_none_or_null(context) || unsafe { ffi::PyContext_CheckExact(context) } != 0 {
+        return Ok(());
+    }
+    // SAFETY: alive.
+    let class = unsafe { std::ffi::CStr::from_ptr((*ffi::Py_TYPE(context)).tp_name) }.to_string_lossy().into_owned();
+    Err(type_error(&format!("a contextvars.Context was expected, got {class}")))
+}
+
 /// Fills a task whose future part is bound to its loop, and schedules its first step (or runs it, if eager).
 fn begin(o: *mut PyObject, new: &New) -> R<()> {
     let s = st(o);
     check_coroutine(new.coro)?;
+    check_context(new.context)?;
     s.context.set(future::context_or_copy(new.context)?);
     s.fut_waiter.clear();
     s.must_cancel.set(false);

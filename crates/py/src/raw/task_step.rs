@@ -114,8 +114,13 @@ pub fn eager_start(o: *mut PyObject) -> R<()> {
         registry::register_eager(o)?;
         let context = s.context.obj_or_none();
         let stepped = run_eagerly(o, s, &context);
+        // What unregisters is called without an exception pending.
+        let raised = if stepped.is_err() { take_raised() } else { None };
         let unregistered = registry::unregister_eager(o);
-        stepped.and(unregistered)
+        match raised {
+            Some(exc) => Err(raise_object(exc)),
+            None => unregistered,
+        }
     })();
     let saved = if result.is_err() { take_raised() } else { None };
     registry::swap_current(loop_.as_ptr(), outer.as_ptr())?;
@@ -155,7 +160,9 @@ fn run(o: *mut PyObject, s: &TaskState, exc: Option<Obj>) -> R<()> {
     let Some(coro) = s.coro.obj() else {
         return Err(runtime_error("uninitialized Task object"));
     };
-    s.fut_waiter.clear();
+    if let Some(waited) = s.fut_waiter.take() {
+        registry::awaits_no_more(o, waited.as_ptr(), future::is_ours(waited.as_ptr()))?;
+    }
     let outer = s.future.core().map(|core| core.hooks.step(s.id.get()));
     let outcome = resume(&coro, exc);
     if let (Some(core), Some(outer)) = (s.future.core(), outer) {
@@ -301,6 +308,7 @@ fn yielded(o: *mut PyObject, s: &TaskState, value: Obj) -> R<()> {
     let add = super::obj::getattr(p, g.names.add_done_callback)?;
     super::obj::call_kw(add.as_ptr(), &[wakeup.as_ptr(), context.as_ptr()], g.kw_context)?;
     note_wait(s, p, 0);
+    registry::awaits(o, p, false)?;
     s.fut_waiter.set(value);
     cancel_new_waiter(s)
 }
@@ -341,6 +349,7 @@ fn wait_for_ours(o: *mut PyObject, s: &TaskState, value: Obj) -> R<()> {
             note_wait(s, p, on_task);
         }
     }
+    registry::awaits(o, p, true)?;
     s.fut_waiter.set(value);
     cancel_new_waiter(s)
 }

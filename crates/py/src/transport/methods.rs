@@ -11,7 +11,7 @@ use super::writing;
 use crate::event_loop::LoopCore;
 use crate::job::Job;
 use crate::raw::args::{fit_tuple_dict, text_of, Args};
-use crate::raw::future::copy_context;
+use crate::raw::future::context_or_copy;
 use crate::raw::globals::{attr, globals, import, Globals};
 use crate::raw::heap_type::{attribute, fast, no_args, one_arg, round_up, slot, Definition};
 use crate::raw::obj::{
@@ -26,18 +26,18 @@ fn is_none_or_null(p: *mut PyObject) -> bool {
     p.is_null() || p == unsafe { ffi::Py_None() }
 }
 
-/// `Transport(loop, sock, protocol, waiter=None, extra=None, server=None, kind="socket")`: schedules connection_made,
+/// `Transport(loop, sock, protocol, waiter=None, extra=None, server=None, kind="socket", context=None)`: schedules connection_made,
 /// then reading, then the waiter's result, as asyncio's transports do.
 fn init(o: *mut PyObject, args: *mut PyObject, kwargs: *mut PyObject) -> R<()> {
-    let names = ["loop", "sock", "protocol", "waiter", "extra", "server", "kind"];
-    let [loop_, sock, protocol, waiter, extra, server, kind] =
+    let names = ["loop", "sock", "protocol", "waiter", "extra", "server", "kind", "context"];
+    let [loop_, sock, protocol, waiter, extra, server, kind, context] =
         fit_tuple_dict(args, kwargs, "Transport", names, names.len(), 3)?;
     let Some(core) = LoopCore::of(loop_) else {
         return Err(type_error("loop must be a segue.EventLoop"));
     };
     core.check_closed()?;
     let s = st(o);
-    let kind = match if kind.is_null() { "socket" } else { text_of(kind)? } {
+    let kind = match if is_none_or_null(kind) { "socket" } else { text_of(kind)? } {
         "socket" => Kind::Socket,
         "read" => Kind::ReadPipe,
         "write" => Kind::WritePipe,
@@ -59,7 +59,7 @@ fn init(o: *mut PyObject, args: *mut PyObject, kwargs: *mut PyObject) -> R<()> {
             s.server.set(Obj::borrowed(server));
         }
     }
-    s.context.set(copy_context()?);
+    s.context.set(context_or_copy(context)?);
     s.protocol_connected.set(true);
     s.fd.set(fileno(sock)?);
     set_extra(o, sock, extra, kind)?;
