@@ -1,7 +1,7 @@
 """Async Python on one loop written in Rust.
 
-`segue.run(main())` runs a coroutine as `asyncio.run` does, on Segue's event loop. Importing this package patches nothing,
-and what it offers is loaded when it is first used, so that `segue run` starts quickly.
+`segue.run(main())` runs a coroutine as `asyncio.run` does, on Segue's event loop. Importing this package patches
+nothing, and what it offers is loaded when it is first used, so that `segue run` starts quickly.
 """
 
 from typing import TYPE_CHECKING, Any
@@ -99,7 +99,7 @@ _WHERE = {
 }
 
 
-def __getattr__(name: str) -> Any:
+def _load(name: str) -> Any:
     module = _WHERE.get(name)
     if module is None:
         raise AttributeError(f"module 'segue' has no attribute {name!r}")
@@ -108,6 +108,10 @@ def __getattr__(name: str) -> Any:
     value = getattr(importlib.import_module(f"segue.{module}"), name)
     globals()[name] = value
     return value
+
+
+if not TYPE_CHECKING:  # a checker that sees a module's __getattr__ takes any name for good
+    __getattr__ = _load
 
 
 def __dir__() -> list[str]:

@@ -1,8 +1,8 @@
 """What `asyncio.all_tasks()` reads, filled when it is read.
 
-asyncio keeps a WeakSet of all tasks, to which every task adds a weak reference when it is created. Segue's tasks are in a
-list of the Rust core instead, which costs next to nothing; this set takes them over when somebody looks. It replaces the
-set inside asyncio's WeakSet when the first task of Segue is created, never on import.
+asyncio keeps a WeakSet of all tasks, to which every task adds a weak reference when it is created. Segue's tasks are in
+a list of the Rust core instead, which costs next to nothing; this set takes them over when somebody looks. It replaces
+the set inside asyncio's WeakSet when the first task of Segue is created, never on import.
 """
 
 from __future__ import annotations

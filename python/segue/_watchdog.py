@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import sys
 import traceback
-from asyncio import base_events
+from asyncio.log import logger
 
 
 def report_blocking_line(thread: int, seconds: float, what: str) -> None:
@@ -18,7 +18,7 @@ def report_blocking_line(thread: int, seconds: float, what: str) -> None:
     machinery = (asyncio.__path__[0], __file__.rpartition("/")[0] + "/_")
     mine = [entry for entry in stack if not entry.filename.startswith(machinery)] or stack
     at = stack[-1]
-    base_events.logger.warning(
+    logger.warning(
         "%s has blocked the event loop for %.3f seconds so far, at %s:%s in %s\n%s",
         what or "A callback",
         seconds,
