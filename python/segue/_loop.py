@@ -201,7 +201,9 @@ class EventLoop(_core.LoopCore, TlsMethods, _AsyncioLoop):
             except ChildProcessError:
                 # Somebody else has waited for it, so its status is lost; asyncio's watchers say 255 too.
                 returncode = 255
-                base_events.logger.warning("child process pid %d exit status already read: will report returncode 255", pid)
+                base_events.logger.warning(
+                    "child process pid %d exit status already read: will report returncode 255", pid
+                )
             else:
                 returncode = os.waitstatus_to_exitcode(status)
             transport._process_exited(returncode)
