@@ -6,7 +6,8 @@ from asyncio.transports import _FlowControlMixin
 from collections.abc import Callable, Coroutine, Generator
 from contextvars import Context
 from socket import socket
-from typing import Any, TypeVar, TypeVarTuple, Unpack, final
+from types import TracebackType
+from typing import Any, Self, TypeVar, TypeVarTuple, Unpack, final
 
 from typing_extensions import disjoint_base
 
@@ -15,7 +16,21 @@ _Ts = TypeVarTuple("_Ts")
 
 __version__: str
 
-__all__ = ["Future", "Handle", "Listener", "LoopCore", "Task", "TimerHandle", "Transport", "__version__"]
+__all__ = [
+    "CancelScope",
+    "Cancellation",
+    "Future",
+    "Handle",
+    "Listener",
+    "LoopCore",
+    "Task",
+    "TimerHandle",
+    "Transport",
+    "__version__",
+    "cancellation",
+    "current_effective_deadline",
+    "current_time",
+]
 
 @disjoint_base
 class Future(asyncio.Future[_T]):
@@ -52,10 +67,18 @@ class LoopCore:
         self, callback: Callable[[Unpack[_Ts]], object], *args: Unpack[_Ts], context: Context | None = None
     ) -> asyncio.Handle: ...
     def call_later(
-        self, delay: float, callback: Callable[[Unpack[_Ts]], object], *args: Unpack[_Ts], context: Context | None = None
+        self,
+        delay: float,
+        callback: Callable[[Unpack[_Ts]], object],
+        *args: Unpack[_Ts],
+        context: Context | None = None,
     ) -> asyncio.TimerHandle: ...
     def call_at(
-        self, when: float, callback: Callable[[Unpack[_Ts]], object], *args: Unpack[_Ts], context: Context | None = None
+        self,
+        when: float,
+        callback: Callable[[Unpack[_Ts]], object],
+        *args: Unpack[_Ts],
+        context: Context | None = None,
     ) -> asyncio.TimerHandle: ...
     def create_future(self) -> asyncio.Future[Any]: ...
     if sys.version_info >= (3, 13):
@@ -131,3 +154,58 @@ class Transport(_FlowControlMixin, asyncio.Transport):
     def _take_back_descriptor(self) -> None: ...
     def _make_empty_waiter(self) -> asyncio.Future[None]: ...
     def _reset_empty_waiter(self) -> None: ...
+
+@final
+class Cancellation:
+    """Who cancelled a task, and why: `exc.cancellation` of the CancelledError that it sees."""
+
+    @property
+    def source(self) -> str: ...
+    @property
+    def reason(self) -> Any: ...
+    @property
+    def task(self) -> asyncio.Task[Any] | None: ...
+    @property
+    def task_name(self) -> str | None: ...
+    @property
+    def filename(self) -> str | None: ...
+    @property
+    def lineno(self) -> int | None: ...
+    @property
+    def scoped(self) -> bool: ...
+
+@final
+class CancelScope:
+    """A block of code that can be cancelled as a whole."""
+
+    def __new__(
+        cls, *, deadline: float = ..., relative_deadline: float = ..., shield: bool = False
+    ) -> Self: ...
+    def __enter__(self) -> Self: ...
+    def __exit__(
+        self,
+        _type: type[BaseException] | None,
+        exc: BaseException | None,
+        _traceback: TracebackType | None,
+        /,
+    ) -> bool: ...
+    def cancel(self, reason: object = None) -> None: ...
+    deadline: float
+    relative_deadline: float
+    shield: bool
+    @property
+    def cancel_called(self) -> bool: ...
+    @property
+    def cancelled_caught(self) -> bool: ...
+    @property
+    def cancellation(self) -> Cancellation | None: ...
+    def _close(self, exc: BaseException | None, handled: BaseException | None, /) -> bool: ...
+    def _cancel_for_failure(self, exc: BaseException, task: asyncio.Task[Any]) -> None: ...
+    def _adopt(self, task: asyncio.Task[Any]) -> None: ...
+    def _hold(self, holds: bool) -> None: ...
+    def _is_effective(self) -> bool: ...
+    def _move_contents(self, other: CancelScope) -> None: ...
+
+def cancellation(exc: BaseException) -> Cancellation | None: ...
+def current_time() -> float: ...
+def current_effective_deadline() -> float: ...
