@@ -38,9 +38,7 @@ def main() -> None:
     parser.add_argument("--top", type=int, default=25)
     parser.add_argument("--python", default=sys.executable)
     chosen = parser.parse_args()
-    rows = {
-        row.name: row for row in ROWS if row.run.method in (Method.INSTRUCTIONS, Method.SERVER_INSTRUCTIONS)
-    }
+    rows = {row.name: row for row in ROWS if row.run.method in (Method.INSTRUCTIONS, Method.SERVER_INSTRUCTIONS)}
     if chosen.row not in rows:
         raise SystemExit(f"hot.py: {chosen.row!r} is not counted by callgrind; these are: {', '.join(rows)}")
     run = rows[chosen.row].run

@@ -3,12 +3,14 @@
  * server under test is the bottleneck and not this program. Python never runs on this side.
  *
  *   load tcp|tls|udp HOST PORT CONNS SIZE count N          each connection echoes N messages, then all close
- *   load tcp|tls|udp HOST PORT CONNS SIZE time WARM SECS   echo for WARM + SECS seconds; the last SECS count
+ *   load tcp|tls|udp HOST PORT CONNS SIZE time WARM SECS   once every connection has had an echo: echo for
+ *                                                          WARM + SECS seconds; the last SECS count
  *   load connect     HOST PORT CONNS 0    count N | time WARM SECS
  *
  * Each connection has one message of SIZE bytes in flight: it sends the next one when the echo of the last has come
- * back complete. The first echo on every connection is compared byte for byte. `connect` opens a connection, waits
- * for the server to close it and opens the next (CONNS at a time).
+ * back complete. The first echo on every connection is compared byte for byte; of the later ones over TCP the kernel
+ * counts the bytes without copying them here, and large messages are sent from a memory file, also without a copy.
+ * `connect` opens a connection, waits for the server to close it and opens the next (CONNS at a time).
  *
  * Output: one JSON object on standard output. Any failure is a message on standard error and exit status 1.
  * Not a general benchmarking tool: no latency histogram, IPv4 only, no pipelining.
@@ -19,13 +21,16 @@
 #include <fcntl.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
+#include <signal.h>
 #include <stdarg.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/epoll.h>
+#include <sys/mman.h>
 #include <sys/resource.h>
+#include <sys/sendfile.h>
 #include <sys/socket.h>
 #include <time.h>
 #include <unistd.h>
@@ -51,10 +56,12 @@ static enum kind kind;
 static struct sockaddr_in address;
 static size_t size;
 static char *payload, *inbox;
+static int payload_file = -1; /* the payload in memory, for sendfile; -1 for small messages, where a copy is cheaper */
 static long per_connection = -1; /* messages per connection; -1 when the run is bounded by time */
 static long messages;            /* all complete messages, warm-up included */
 static long retransmitted;       /* UDP datagrams sent again after a silence */
 static long open_connections;
+static long silent_connections; /* those that no echo has come back on yet */
 static int epoll_fd;
 
 static void die(const char *format, ...) {
@@ -102,7 +109,9 @@ static int open_socket(int blocking) {
 
 /* ---- bytes: >0 moved, 0 would block, exits on anything else --------------------------------------------------- */
 
-static size_t send_some(struct conn *c, const char *data, size_t length) {
+static size_t send_some(struct conn *c) {
+    const char *data = payload + c->sent;
+    size_t length = size - c->sent;
 #ifndef NO_TLS
     if (kind == TLS) {
         int n = SSL_write(c->ssl, data, (int)length);
@@ -112,7 +121,9 @@ static size_t send_some(struct conn *c, const char *data, size_t length) {
         die("SSL_write: %s", ERR_error_string(ERR_get_error(), NULL));
     }
 #endif
-    ssize_t n = send(c->fd, data, length, MSG_NOSIGNAL);
+    off_t offset = (off_t)c->sent;
+    ssize_t n = payload_file >= 0 ? sendfile(c->fd, payload_file, &offset, length)
+                                  : send(c->fd, data, length, MSG_NOSIGNAL);
     if (n >= 0) return (size_t)n;
     if (errno == EAGAIN || errno == EINTR) return 0;
     die("send after %ld messages: %s", messages, strerror(errno));
@@ -129,7 +140,7 @@ static size_t receive_some(struct conn *c, size_t room) {
         die("SSL_read: %s", ERR_error_string(ERR_get_error(), NULL));
     }
 #endif
-    ssize_t n = recv(c->fd, inbox, room, 0);
+    ssize_t n = recv(c->fd, inbox, room, kind == TCP && c->done > 0 ? MSG_TRUNC : 0);
     if (n > 0) return (size_t)n;
     if (n == 0) die("the server closed a connection after %ld messages", messages);
     if (errno == EAGAIN || errno == EINTR) return 0;
@@ -141,7 +152,7 @@ static size_t receive_some(struct conn *c, size_t room) {
 
 static void push(struct conn *c) {
     while (c->sent < size) {
-        size_t n = send_some(c, payload + c->sent, size - c->sent);
+        size_t n = send_some(c);
         if (n == 0) break;
         c->sent += n;
     }
@@ -159,7 +170,7 @@ static void pull(struct conn *c) {
     } while (c->received < size && kind == TLS);
     if (c->received < size) return;
     messages++;
-    c->done++;
+    if (c->done++ == 0) silent_connections--;
     c->received = c->sent = 0;
     if (c->done == per_connection) {
         open_connections--;
@@ -238,9 +249,15 @@ int main(int argc, char **argv) {
     payload = malloc(size + 1);
     inbox = malloc(size + 1);
     for (size_t i = 0; i < size; i++) payload[i] = (char)('a' + i % 23);
+    if (kind == TCP && size >= 16384) {
+        payload_file = memfd_create("payload", 0);
+        if (payload_file < 0 || write(payload_file, payload, size) != (ssize_t)size) die("memfd: %s", strerror(errno));
+    }
+    signal(SIGPIPE, SIG_IGN);
     epoll_fd = epoll_create1(0);
     struct conn *connections = calloc((size_t)count, sizeof *connections);
     open_connections = count;
+    silent_connections = kind == CONNECT ? 0 : count;
 
     if (kind != CONNECT) /* all are connected before the first byte is sent */
         for (int i = 0; i < count; i++) {
@@ -253,9 +270,9 @@ int main(int argc, char **argv) {
         else push(&connections[i]);
     }
 
-    long counted_from = 0, seen = 0;
+    long counted_from = 0, established_at = 0, seen = 0;
     double counting_since = begin, counting_cpu = begin_cpu;
-    int counting = warm == 0;
+    int counting = 0;
     struct epoll_event events[256];
     while (open_connections > 0) {
         int n = epoll_wait(epoll_fd, events, 256, 100);
@@ -284,7 +301,10 @@ int main(int argc, char **argv) {
             die("no progress for 20 s after %ld messages", messages);
         }
         if (per_connection >= 0) continue;
-        if (!counting && t - begin >= warm) {
+        if (silent_connections > 0) {
+            begin = t; /* the server is still accepting */
+            established_at = messages;
+        } else if (!counting && t - begin >= warm) {
             counting = 1;
             counting_since = t;
             counting_cpu = cpu();
@@ -296,7 +316,7 @@ int main(int argc, char **argv) {
     double end = now(), end_cpu = cpu();
     long all = messages;
     printf("{\"messages\": %ld, \"seconds\": %.6f, \"all_messages\": %ld, \"load_busy\": %.3f, \"resent\": %ld}\n",
-           all - counted_from, end - counting_since, all, (end_cpu - counting_cpu) / (end - counting_since),
+           all - counted_from, end - counting_since, all - established_at, (end_cpu - counting_cpu) / (end - counting_since),
            retransmitted);
     return 0;
 }

@@ -21,7 +21,7 @@ def number(value: float) -> str:
 
 
 def lines_of(row: Row, figures: dict[str, Figures]) -> list[tuple[str, str, str, str, str]]:
-    """Contender, median, spread, ratio to uvloop with its interval; CPU time and its ratio where taken."""
+    """Contender, median, spread, ratio to uvloop with its interval, and what else the runs say."""
     uvloop = figures.get("uvloop", Figures())
     lines = []
     for name, found in figures.items():
@@ -31,21 +31,29 @@ def lines_of(row: Row, figures: dict[str, Figures]) -> list[tuple[str, str, str,
             continue
         width = summary.spread(values)
         against = summary.ratio(values, uvloop.values(row.metric))
-        cpu = found.values("cpu_us")
-        cpu_against = summary.ratio(cpu, uvloop.values("cpu_us"))
         lines.append(
             (
                 name,
                 number(statistics.median(values)),
                 "" if width is None else f"±{width * 100:.1f} %",
                 "" if against is None else f"{against.median:.3f} [{against.low:.3f}, {against.high:.3f}]",
-                f"{statistics.median(cpu):.2f} µs CPU"
-                + (f", {cpu_against.median:.2f}" if cpu_against else "")
-                if cpu and row.metric != "cpu_us"
-                else "",
+                beside(row, found, uvloop),
             )
         )
     return lines
+
+
+def beside(row: Row, found: Figures, uvloop: Figures) -> str:
+    """What the same runs say besides: CPU time, its ratio to uvloop's, and how busy the load generator was."""
+    cpu = found.values("cpu_us")
+    if not cpu or row.metric == "cpu_us":
+        return ""
+    text = f"{statistics.median(cpu):.2f} µs CPU"
+    if against := summary.ratio(cpu, uvloop.values("cpu_us")):
+        text += f", {against.median:.2f}"
+    if busy := found.values("load_busy"):
+        text += f", load {statistics.median(busy) * 100:.0f} % busy"
+    return text
 
 
 def row_text(row: Row, figures: dict[str, Figures]) -> str:

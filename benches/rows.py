@@ -67,9 +67,7 @@ class Row:
 
 def _count(name: str, title: str, workload: str, n: int, bound: float | None, warmup: int = 200) -> Row:
     targets = (Target("<=", bound, UVLOOP),) if bound is not None else ()
-    return Row(
-        name, title, "instructions", Run(Method.INSTRUCTIONS, workload, n, warmup), "per_operation", targets
-    )
+    return Row(name, title, "instructions", Run(Method.INSTRUCTIONS, workload, n, warmup), "per_operation", targets)
 
 
 def _served(
@@ -80,9 +78,7 @@ def _served(
     return Row(name, title, "instructions", run, "per_operation", targets)
 
 
-def _time(
-    name: str, title: str, workload: str, n: int, bound: float | None = None, warmup: int = 2000
-) -> Row:
+def _time(name: str, title: str, workload: str, n: int, bound: float | None = None, warmup: int = 2000) -> Row:
     targets: tuple[Target, ...] = (Target("<=", 1.0, "rloop"),)
     if bound is not None:
         targets = (Target("<=", bound), *targets)

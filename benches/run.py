@@ -26,30 +26,18 @@ HERE = Path(__file__).resolve().parent
 
 
 def options() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(
-        description="Segue's benchmarks: counts and times against asyncio and its peers."
-    )
+    parser = argparse.ArgumentParser(description="Segue's benchmarks: counts and times against asyncio and its peers.")
     parser.add_argument("--rows", default="*", help="names or patterns, separated by commas (see --list)")
-    parser.add_argument(
-        "--contenders", default="*", help="names, separated by commas; uvloop is the base of ratios"
-    )
+    parser.add_argument("--contenders", default="*", help="names, separated by commas; uvloop is the base of ratios")
     parser.add_argument("--pairs", type=int, default=30, help="rounds of each timed row (default 30)")
     parser.add_argument("--repeats", type=int, default=1, help="rounds of each counted row (default 1)")
     parser.add_argument("--quick", action="store_true", help="5 rounds of each timed row: a first look")
-    parser.add_argument(
-        "--python", action="append", help="interpreter to measure (again for more; default: this one)"
-    )
-    parser.add_argument(
-        "--heap", choices=("grown", "fresh"), default="grown", help="state of malloc (see README.md)"
-    )
-    parser.add_argument(
-        "--seconds", type=float, default=0.3, help="length of one timed server run (default 0.3)"
-    )
+    parser.add_argument("--python", action="append", help="interpreter to measure (again for more; default: this one)")
+    parser.add_argument("--heap", choices=("grown", "fresh"), default="grown", help="state of malloc (see README.md)")
+    parser.add_argument("--seconds", type=float, default=0.3, help="length of one timed server run (default 0.3)")
     parser.add_argument("--json", type=Path, metavar="FILE", help="also write every value as JSON")
     parser.add_argument("--write", action="store_true", help="write benches/results/ (JSON and Markdown)")
-    parser.add_argument(
-        "--keep", type=Path, metavar="FOLDER", help="keep callgrind's files for callgrind_annotate"
-    )
+    parser.add_argument("--keep", type=Path, metavar="FOLDER", help="keep callgrind's files for callgrind_annotate")
     parser.add_argument("--strict", action="store_true", help="exit with status 1 if a target is missed")
     parser.add_argument("--list", action="store_true", help="list the rows and stop")
     chosen = parser.parse_args()
@@ -203,9 +191,7 @@ def main() -> int:
             (folder / f"cpython-{version}.json").write_text(
                 report.as_json(machine, measured, results), encoding="utf-8"
             )
-            (folder / f"cpython-{version}.md").write_text(
-                report.markdown(machine, measured, results), encoding="utf-8"
-            )
+            (folder / f"cpython-{version}.md").write_text(report.markdown(machine, measured, results), encoding="utf-8")
     return 1 if missed and chosen.strict else 0
 
 

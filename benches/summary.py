@@ -75,9 +75,7 @@ def ratio(own: list[float], peer: list[float]) -> Ratio | None:
 
 def best_peer(row: Row, figures: dict[str, Figures]) -> str | None:
     medians = {
-        name: statistics.median(v)
-        for name in PEERS
-        if name in figures and (v := figures[name].values(row.metric))
+        name: statistics.median(v) for name in PEERS if name in figures and (v := figures[name].values(row.metric))
     }
     if not medians:
         return None

@@ -1,4 +1,4 @@
-"""What the documentation names exists: files and headings that pages link to, and targets of `make`."""
+"""What the documentation names exists: linked files and headings, paths in the tree, targets of `make`."""
 
 from __future__ import annotations
 
@@ -12,6 +12,8 @@ _CODE = re.compile(r"^```.*?^```", re.MULTILINE | re.DOTALL)
 _LINK = re.compile(r"\]\(([^)\s]+)\)")
 _HEADING = re.compile(r"(?m)^#+ +(.+?) *$")
 _TARGET = re.compile(r"\bmake ([a-z][\w-]*)\b")
+
+_PATH = re.compile(r"`((?:crates|python|tests|benches|docs|examples|scripts|\.ci)/[\w./{},-]+)`")
 
 PAGES = sorted(PROJECT.glob("*.md")) + sorted((PROJECT / "docs").rglob("*.md"))
 
@@ -33,6 +35,20 @@ def test_links_lead_somewhere(page: Path) -> None:
         if not target.exists() or (anchor and anchor not in anchors(target)):
             broken.append(link)
     assert not broken, f"{page.relative_to(PROJECT)} links to what isn't there: {broken}"
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(PROJECT)))
+def test_named_paths_exist(page: Path) -> None:
+    named = [path for text in _PATH.findall(page.read_text(encoding="utf-8")) for path in expanded(text)]
+    missing = [path for path in named if not (PROJECT / path).exists()]
+    assert not missing, f"{page.relative_to(PROJECT)} names paths that aren't there: {missing}"
+
+
+def expanded(path: str) -> list[str]:
+    """`a/{b,c}.rs` as the shell has it: a/b.rs and a/c.rs."""
+    before, brace, rest = path.partition("{")
+    inside, _, after = rest.partition("}")
+    return [before + middle + after for middle in inside.split(",")] if brace else [path]
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(PROJECT)))

@@ -181,7 +181,7 @@ mod tests {
                 o.advance(n, &mut done);
             }
             for c in input { o.push(c.clone()); }
-            let rest: Vec<u8> = o.take_all().iter().enumerate().flat_map(|(_, c)| c.clone()).collect();
+            let rest: Vec<u8> = o.take_all().iter().flat_map(|c| c.clone()).collect();
             let everything: Vec<u8> = chunks.concat();
             prop_assert!(everything.starts_with(&sent));
             prop_assert!(everything.ends_with(&rest));

@@ -257,10 +257,7 @@ impl LoopCore {
                 (result, What::Callback { call, future, context })
             }
             Job::Deadline(scope) => (crate::cancel_scope::deadline_reached(&scope), What::Source(scope)),
-            Job::Io { token, ready } => match {
-                self.io_touched.set(true);
-                self.io.look_up(token, ready)
-            } {
+            Job::Io { token, ready } => match self.look_up(token, ready) {
                 Ready::Nothing => return Flow::Continue,
                 Ready::Object(object, on_ready) => (on_ready(object.as_ptr(), ready), What::Source(object)),
                 Ready::Handles(reader, writer) => {
@@ -285,6 +282,11 @@ impl LoopCore {
             handle::recycle(o);
         }
         flow
+    }
+
+    fn look_up(&self, token: u64, ready: net::Readiness) -> Ready {
+        self.io_touched.set(true);
+        self.io.look_up(token, ready)
     }
 
     /// A callback raised: interrupts leave the loop, everything else goes to the exception handler.
@@ -593,8 +595,8 @@ impl LoopCore {
         Some(self.thread.get()).filter(|&t| t != 0)
     }
 
-    #[setter]
-    fn set__thread_id(&self, value: Option<u64>) {
+    #[setter(_thread_id)]
+    fn put_thread_id(&self, value: Option<u64>) {
         self.thread.set(value.unwrap_or(0));
         self.watch.thread(value.unwrap_or(0));
     }
@@ -604,8 +606,8 @@ impl LoopCore {
         self.closed.get()
     }
 
-    #[setter]
-    fn set__closed(&self, value: bool) {
+    #[setter(_closed)]
+    fn put_closed(&self, value: bool) {
         self.closed.set(value);
     }
 
@@ -614,8 +616,8 @@ impl LoopCore {
         self.scheduler.is_stopping()
     }
 
-    #[setter]
-    fn set__stopping(&self, value: bool) {
+    #[setter(_stopping)]
+    fn put_stopping(&self, value: bool) {
         self.scheduler.set_stopping(value);
     }
 
@@ -624,8 +626,8 @@ impl LoopCore {
         self.debug.get()
     }
 
-    #[setter]
-    fn set__debug(&self, value: &Bound<'_, PyAny>) -> PyResult<()> {
+    #[setter(_debug)]
+    fn put_debug(&self, value: &Bound<'_, PyAny>) -> PyResult<()> {
         self.debug.set(value.is_truthy()?);
         if self.is_running() {
             self.watch_if_debug()?;
@@ -649,8 +651,8 @@ impl LoopCore {
         self.task_factory.obj().map(|o| o.bound(py).unbind())
     }
 
-    #[setter]
-    fn set__task_factory(&self, value: &Bound<'_, PyAny>) {
+    #[setter(_task_factory)]
+    fn put_task_factory(&self, value: &Bound<'_, PyAny>) {
         let new = (!value.is_none()).then(|| Obj::from(value.clone()));
         drop(self.task_factory.replace(new));
     }

@@ -52,6 +52,8 @@ pub struct FutureState {
     first: Slot,
     /// Null with `first` set: `first` is a task.
     first_context: Slot,
+    /// Boxed, since a null box is none and all-zero memory must be valid; a Vec's zeros are not.
+    #[allow(clippy::box_collection)]
     more: Cell<Option<Box<Vec<Callback>>>>,
     pub result: Slot,
     pub exception: Slot,
@@ -152,6 +154,7 @@ impl FutureState {
         self.more.set(Some(more));
     }
 
+    #[allow(clippy::box_collection)]
     fn take_callbacks(&self) -> (Option<Callback>, Option<Box<Vec<Callback>>>) {
         let first = self.first.take().map(|call| Callback { call, context: self.first_context.take() });
         (first, self.more.take())
@@ -904,7 +907,7 @@ pub fn make_type(g: &Globals) -> R<*mut PyTypeObject> {
     Definition {
         name: c"segue._core.Future",
         size: offset() + std::mem::size_of::<FutureState>(),
-        flags: ffi::Py_TPFLAGS_DEFAULT as u64 | ffi::Py_TPFLAGS_BASETYPE as u64 | ffi::Py_TPFLAGS_HAVE_GC as u64,
+        flags: ffi::Py_TPFLAGS_DEFAULT | ffi::Py_TPFLAGS_BASETYPE | ffi::Py_TPFLAGS_HAVE_GC,
         slots: vec![
             slot(ffi::Py_tp_new, tp_new as *mut c_void),
             slot(ffi::Py_tp_init, tp_init as *mut c_void),

@@ -227,7 +227,7 @@ pub fn make_type() -> R<*mut PyTypeObject> {
     Definition {
         name: c"segue._core.FutureIter",
         size: std::mem::size_of::<Iter>(),
-        flags: ffi::Py_TPFLAGS_DEFAULT as u64 | ffi::Py_TPFLAGS_HAVE_GC as u64,
+        flags: ffi::Py_TPFLAGS_DEFAULT | ffi::Py_TPFLAGS_HAVE_GC,
         slots: vec![
             slot(ffi::Py_tp_dealloc, tp_dealloc as *mut c_void),
             slot(ffi::Py_tp_traverse, tp_traverse as *mut c_void),

@@ -25,20 +25,18 @@ macro_rules! names {
 // A macro so that a name's field and text stand in one line.
 names! {
     call_soon = "call_soon", call_exception_handler = "call_exception_handler", get_debug = "get_debug",
-    is_running = "is_running", context = "context", msg = "msg", cancel = "cancel", throw = "throw", send = "send",
-    get_loop = "get_loop", loop_ = "_loop", blocking = "_asyncio_future_blocking",
+    is_running = "is_running", context = "context", msg = "msg", cancel = "cancel", throw = "throw",     get_loop = "get_loop", loop_ = "_loop", blocking = "_asyncio_future_blocking",
     add_done_callback = "add_done_callback", result = "result", message = "message", exception = "exception",
-    future = "future", task = "task", source_traceback = "source_traceback", handle = "handle", close = "close",
+    future = "future", task = "task", source_traceback = "source_traceback", close = "close",
     callback_slot = "_callback", args_slot = "_args", cancelled_slot = "_cancelled", source_slot = "_source_traceback",
     repr_slot = "_repr", context_slot = "_context", when_slot = "_when", run = "_run", scheduled_slot = "_scheduled",
-    set_name = "set_name", cause = "__cause__", dunder_context = "__context__", cancelled = "cancelled",
+    cancelled = "cancelled",
     extra_slot = "_extra", data_received = "data_received", eof_received = "eof_received",
     connection_made = "connection_made", connection_lost = "connection_lost", pause_writing = "pause_writing",
     resume_writing = "resume_writing", get_buffer = "get_buffer", buffer_updated = "buffer_updated",
-    datagram_received = "datagram_received", error_received = "error_received", fileno = "fileno",
-    attach = "_attach", detach = "_detach", set_result = "set_result", set_exception = "set_exception",
+        attach = "_attach", detach = "_detach", set_result = "set_result", set_exception = "set_exception",
     protocol = "protocol", transport = "transport", qualname = "__qualname__", name = "__name__",
-    cr_code = "cr_code", gi_code = "gi_code", shutdown = "shutdown", write = "write", call_connection_lost = "_call_connection_lost", start_reading = "_start_reading",
+    write = "write", call_connection_lost = "_call_connection_lost", start_reading = "_start_reading",
 }
 
 /// See the module.
@@ -48,7 +46,6 @@ pub struct Globals {
     pub kw_context: *mut PyObject,
     pub kw_msg: *mut PyObject,
     pub empty_tuple: *mut PyObject,
-    pub zero: *mut PyObject,
 
     pub cancelled_error: *mut PyObject,
     pub invalid_state_error: *mut PyObject,
@@ -63,7 +60,6 @@ pub struct Globals {
     pub transport_socket: *mut PyObject,
     pub set_result_unless_cancelled: *mut PyObject,
     pub logger: *mut PyObject,
-    pub copy_context: *mut PyObject,
     pub c_future: *mut PyTypeObject,
     pub c_task: *mut PyTypeObject,
     pub handle_base: *mut PyTypeObject,
@@ -128,7 +124,6 @@ pub fn init(loop_type: *mut PyTypeObject) -> R<()> {
         kw_context: Obj::tuple(&[names.context])?.into_ptr(),
         kw_msg: Obj::tuple(&[names.msg])?.into_ptr(),
         empty_tuple: Obj::tuple(&[])?.into_ptr(),
-        zero: Obj::int(0)?.into_ptr(),
         cancelled_error: attr(&exceptions, "CancelledError")?.into_ptr(),
         invalid_state_error: attr(&exceptions, "InvalidStateError")?.into_ptr(),
         get_event_loop: get_event_loop.into_ptr(),
@@ -142,7 +137,6 @@ pub fn init(loop_type: *mut PyTypeObject) -> R<()> {
         set_result_unless_cancelled: attr(&import("asyncio.futures")?, "_set_result_unless_cancelled")?.into_ptr(),
         logger: attr(&import("asyncio.log")?, "logger")?.into_ptr(),
         extract_stack: attr(&format_helpers, "extract_stack")?.into_ptr(),
-        copy_context: attr(&import("contextvars")?, "copy_context")?.into_ptr(),
         c_future: attr(&c, "Future")?.into_ptr().cast(),
         c_task: attr(&c, "Task")?.into_ptr().cast(),
         handle_base,

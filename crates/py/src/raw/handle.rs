@@ -334,7 +334,7 @@ pub fn make_types(g: &Globals) -> R<(*mut PyTypeObject, *mut PyTypeObject)> {
             name,
             // SAFETY: a live type.
             size: round_up(unsafe { (*base).tp_basicsize } as usize) + extra,
-            flags: ffi::Py_TPFLAGS_DEFAULT as u64 | ffi::Py_TPFLAGS_HAVE_GC as u64,
+            flags: ffi::Py_TPFLAGS_DEFAULT | ffi::Py_TPFLAGS_HAVE_GC,
             slots: vec![
                 slot(ffi::Py_tp_traverse, tp_traverse as *mut c_void),
                 slot(ffi::Py_tp_clear, tp_clear as *mut c_void),

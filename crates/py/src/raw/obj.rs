@@ -255,7 +255,6 @@ exception_kinds! {
     value_error = PyExc_ValueError,
     attribute_error = PyExc_AttributeError,
     system_error = PyExc_SystemError,
-    os_error_text = PyExc_OSError,
 }
 
 /// Raises the `OSError` subclass for an I/O error, with its errno and text.

@@ -483,7 +483,7 @@ pub fn make_type(g: &Globals) -> R<*mut PyTypeObject> {
     Definition {
         name: c"segue._core.Task",
         size: future::offset() + std::mem::size_of::<TaskState>(),
-        flags: ffi::Py_TPFLAGS_DEFAULT as u64 | ffi::Py_TPFLAGS_BASETYPE as u64 | ffi::Py_TPFLAGS_HAVE_GC as u64,
+        flags: ffi::Py_TPFLAGS_DEFAULT | ffi::Py_TPFLAGS_BASETYPE | ffi::Py_TPFLAGS_HAVE_GC,
         slots: vec![
             slot(ffi::Py_tp_new, tp_new as *mut c_void),
             slot(ffi::Py_tp_init, tp_init as *mut c_void),

@@ -177,7 +177,7 @@ pub fn make_type() -> R<*mut PyTypeObject> {
     let class = Definition {
         name: c"segue._core.TlsProtocol",
         size: object::size::<Tls>(),
-        flags: ffi::Py_TPFLAGS_DEFAULT as u64 | ffi::Py_TPFLAGS_HAVE_GC as u64,
+        flags: ffi::Py_TPFLAGS_DEFAULT | ffi::Py_TPFLAGS_HAVE_GC,
         slots,
         methods: vec![
             one_arg(c"connection_made", m_connection_made, c"Begin the handshake over this transport."),

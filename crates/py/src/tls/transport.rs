@@ -290,7 +290,7 @@ pub fn make_type() -> R<*mut PyTypeObject> {
     let class = Definition {
         name: c"segue._core.SSLTransport",
         size: object::size::<AppSide>(),
-        flags: ffi::Py_TPFLAGS_DEFAULT as u64 | ffi::Py_TPFLAGS_HAVE_GC as u64,
+        flags: ffi::Py_TPFLAGS_DEFAULT | ffi::Py_TPFLAGS_HAVE_GC,
         slots,
         methods: methods(),
         attributes: vec![

@@ -501,7 +501,7 @@ pub fn make_type(g: &Globals) -> R<*mut PyTypeObject> {
     let class = Definition {
         name: c"segue._core.Transport",
         size: state::offset() + std::mem::size_of::<State>(),
-        flags: ffi::Py_TPFLAGS_DEFAULT as u64 | ffi::Py_TPFLAGS_BASETYPE as u64 | ffi::Py_TPFLAGS_HAVE_GC as u64,
+        flags: ffi::Py_TPFLAGS_DEFAULT | ffi::Py_TPFLAGS_BASETYPE | ffi::Py_TPFLAGS_HAVE_GC,
         slots: vec![
             slot(ffi::Py_tp_members, members.as_mut_ptr().cast()),
             slot(ffi::Py_tp_new, tp_new as *mut c_void),
