@@ -15,7 +15,18 @@ _Ts = TypeVarTuple("_Ts")
 
 __version__: str
 
-__all__ = ["Future", "Handle", "Listener", "LoopCore", "Task", "TimerHandle", "Transport", "__version__"]
+__all__ = [
+    "Future",
+    "Handle",
+    "Listener",
+    "LoopCore",
+    "Task",
+    "TimerHandle",
+    "TlsProtocol",
+    "TlsTransport",
+    "Transport",
+    "__version__",
+]
 
 @disjoint_base
 class Future(asyncio.Future[_T]):
@@ -131,3 +142,28 @@ class Transport(_FlowControlMixin, asyncio.Transport):
     def _take_back_descriptor(self) -> None: ...
     def _make_empty_waiter(self) -> asyncio.Future[None]: ...
     def _reset_empty_waiter(self) -> None: ...
+
+@final
+class TlsProtocol(asyncio.Protocol):
+    """The TLS connection between a transport and an application's protocol."""
+
+    def __init__(
+        self,
+        loop: Any,
+        app_protocol: asyncio.BaseProtocol,
+        sslcontext: Any,
+        waiter: asyncio.Future[None] | None,
+        server_side: bool = ...,
+        server_hostname: str | None = ...,
+        call_connection_made: bool = ...,
+        ssl_handshake_timeout: float | None = ...,
+        ssl_shutdown_timeout: float | None = ...,
+    ) -> None: ...
+    @property
+    def _app_transport(self) -> TlsTransport: ...
+    @property
+    def _is_direct(self) -> bool: ...
+
+@final
+class TlsTransport(_FlowControlMixin, asyncio.Transport):
+    """What the application's protocol gets: a byte stream, encrypted on its way."""

@@ -36,10 +36,8 @@ pub fn timed_out(o: *mut PyObject) -> R<()> {
     let seconds = s.handshake_timeout.obj_or_none();
     // SAFETY: alive.
     let seconds = unsafe { Obj::owned(ffi::PyObject_Str(seconds.as_ptr()))? };
-    let text = format!(
-        "SSL handshake is taking longer than {} seconds: aborting the connection",
-        text_of(seconds.as_ptr())?
-    );
+    let text =
+        format!("SSL handshake is taking longer than {} seconds: aborting the connection", text_of(seconds.as_ptr())?);
     let text = Obj::str(&text)?;
     // SAFETY: the class is always alive.
     let exc = call(unsafe { ffi::PyExc_ConnectionAbortedError }, &[text.as_ptr()])?;

@@ -10,7 +10,7 @@ use super::object;
 use super::python_ssl::python_ssl;
 use super::reading::{on_ciphertext, read, resume_now, wants_ciphertext};
 use super::state::{tls, Tls, Told};
-use super::transport::{self, extra_info, flag};
+use super::transport::{self, extra_info};
 use super::writing::below_has_room;
 use super::{handshake, shutdown};
 use crate::event_loop::LoopCore;
@@ -73,6 +73,14 @@ fn init(o: *mut PyObject, args: *mut PyObject, kwargs: *mut PyObject) -> R<()> {
     Ok(())
 }
 
+/// Truth of an argument that may be missing.
+fn flag(p: *mut PyObject, default: bool) -> R<bool> {
+    if p.is_null() {
+        return Ok(default);
+    }
+    is_true(p)
+}
+
 /// A number of seconds above 0, or asyncio's default.
 fn timeout(given: *mut PyObject, default: &Obj, name: &str) -> R<Obj> {
     // SAFETY: comparing with None.
@@ -127,7 +135,7 @@ one!(m_connection_made, connection_made);
 one!(m_connection_lost, shutdown::connection_lost);
 one!(m_data_received, data_received);
 fast_method!(m_get_extra_info, get_extra_info);
-plain_method!(m_eof_received, |o| shutdown::eof_from_below(o).map(|keep| if keep { Obj::bool(true) } else { Obj::none() }));
+plain_method!(m_eof_received, |o| shutdown::eof_from_below(o).map(Obj::bool));
 plain_method!(m_pause_writing, |o| {
     tls(o).below_is_full.set(true);
     Ok(Obj::none())
@@ -173,7 +181,7 @@ pub fn make_type() -> R<*mut PyTypeObject> {
     let class = Definition {
         name: c"segue._core.TlsProtocol",
         size: object::size::<Tls>(),
-        flags: ffi::Py_TPFLAGS_DEFAULT as u64 | ffi::Py_TPFLAGS_HAVE_GC as u64,
+        flags: ffi::Py_TPFLAGS_DEFAULT | ffi::Py_TPFLAGS_HAVE_GC,
         slots,
         methods: vec![
             one_arg(c"connection_made", m_connection_made, c"Begin the handshake over this transport."),

@@ -12,9 +12,9 @@ use super::shutdown::{abort, start_shutdown};
 use super::state::{marks, tls, Marks, Tls, READ_HIGH, WRITE_HIGH};
 use super::writing::{self, buffered_len, control_app_writing};
 use crate::raw::args::Args;
-use crate::raw::globals::{attr, globals, import};
+use crate::raw::globals::{attr, import};
 use crate::raw::heap_type::{attribute, fast, no_args, one_arg, slot, Definition};
-use crate::raw::obj::{call, call_method, guard, is_true, raise, raise_object, take_raised};
+use crate::raw::obj::{call, guard, raise, raise_object, take_raised};
 use crate::raw::obj::{value_error, write_unraisable};
 use crate::raw::{Obj, Raised, Slot, R};
 use crate::{fast_method, getter, plain_method};
@@ -195,7 +195,8 @@ fn set_read_buffer_limits(o: *mut PyObject, args: Args) -> R<Obj> {
     })
 }
 
-fn limits(marks: Marks) -> R<Obj> {
+fn limits(o: *mut PyObject, default_high: usize, which: fn(&Tls) -> &Cell<Marks>) -> R<Obj> {
+    let marks = with_connection(o, marks(default_high), |_, s| Ok(which(s).get()))?;
     Obj::tuple(&[Obj::int(marks.low as i64)?.as_ptr(), Obj::int(marks.high as i64)?.as_ptr()])
 }
 
@@ -228,8 +229,8 @@ plain_method!(m_pause_reading, |o| tell_connection(o, |_, s| {
     Ok(())
 }));
 plain_method!(m_resume_reading, |o| tell_connection(o, |connection, _| resume(connection)));
-plain_method!(m_get_write_limits, |o| limits(with_connection(o, marks(WRITE_HIGH), |_, s| Ok(s.outgoing_marks.get()))?));
-plain_method!(m_get_read_limits, |o| limits(with_connection(o, marks(READ_HIGH), |_, s| Ok(s.incoming_marks.get()))?));
+plain_method!(m_get_write_limits, |o| limits(o, WRITE_HIGH, |s| &s.outgoing_marks));
+plain_method!(m_get_read_limits, |o| limits(o, READ_HIGH, |s| &s.incoming_marks));
 plain_method!(m_get_write_size, |o| Obj::int(with_connection(o, 0, |_, s| buffered_len(s))? as i64));
 plain_method!(m_get_read_size, |o| Obj::int(with_connection(o, 0, |_, s| s.engine.incoming_len())? as i64));
 plain_method!(m_write_eof, |_| {
@@ -288,7 +289,7 @@ pub fn make_type() -> R<*mut PyTypeObject> {
     let class = Definition {
         name: c"segue._core.TlsTransport",
         size: object::size::<AppSide>(),
-        flags: ffi::Py_TPFLAGS_DEFAULT as u64 | ffi::Py_TPFLAGS_HAVE_GC as u64,
+        flags: ffi::Py_TPFLAGS_DEFAULT | ffi::Py_TPFLAGS_HAVE_GC,
         slots,
         methods: methods(),
         attributes: vec![
@@ -329,62 +330,4 @@ fn methods() -> Vec<ffi::PyMethodDef> {
         one_arg(c"_force_close", m_force_close, c"Close at once, with an exception for connection_lost."),
         fast(c"_test__append_write_backlog", m_append_backlog, c"For CPython's own tests."),
     ]
-}
-
-/// `loop.call_soon(callable, *args)` and the like, on behalf of a connection.
-impl Tls {
-    pub fn debug(&self) -> bool {
-        self.core().is_some_and(|c| c.debug.get())
-    }
-
-    pub fn call_soon(&self, callable: &Obj, args: &[*mut PyObject]) -> R<()> {
-        let loop_ = self.loop_.obj_or_none();
-        let mut all = vec![loop_.as_ptr(), callable.as_ptr()];
-        all.extend_from_slice(args);
-        call_method(globals().names.call_soon, &all).map(drop)
-    }
-
-    /// Calls `o.method()` after this many seconds; returns the handle.
-    pub fn call_later(&self, seconds: &Obj, o: *mut PyObject, method: &str) -> R<Obj> {
-        // SAFETY: alive.
-        let callable = attr(&unsafe { Obj::borrowed(o) }, method)?;
-        call_named(self.loop_.obj_or_none().as_ptr(), "call_later", &[seconds.as_ptr(), callable.as_ptr()])
-    }
-
-    /// Cancels a timer and forgets it.
-    pub fn cancel(&self, timer: &Slot) -> R<()> {
-        match timer.take() {
-            Some(timer) => call_method(globals().names.cancel, &[timer.as_ptr()]).map(drop),
-            None => Ok(()),
-        }
-    }
-
-    pub fn put_extra(&self, key: &str, value: &Obj) -> R<()> {
-        let Some(extra) = self.extra.obj() else { return Ok(()) };
-        let key = Obj::str(key)?;
-        // SAFETY: a dict, a key and a value, all alive.
-        match unsafe { ffi::PyDict_SetItem(extra.as_ptr(), key.as_ptr(), value.as_ptr()) } {
-            0 => Ok(()),
-            _ => Err(Raised),
-        }
-    }
-
-    pub fn set_app_protocol(&self, protocol: Obj) -> R<()> {
-        // SAFETY: both alive.
-        let buffered = match unsafe { ffi::PyObject_IsInstance(protocol.as_ptr(), globals().buffered_protocol) } {
-            -1 => return Err(Raised),
-            n => n == 1,
-        };
-        self.app_protocol.set(protocol);
-        self.app_is_buffered.set(buffered);
-        Ok(())
-    }
-}
-
-/// Truth of an argument that may be missing.
-pub fn flag(p: *mut PyObject, default: bool) -> R<bool> {
-    if p.is_null() {
-        return Ok(default);
-    }
-    is_true(p)
 }

@@ -59,7 +59,8 @@ pub fn writelines(o: *mut PyObject, list: *mut PyObject) -> R<()> {
     // SAFETY: a list nobody else has.
     let count = unsafe { ffi::PyList_GET_SIZE(items.as_ptr()) };
     // SAFETY: within the list.
-    let views: R<Vec<View>> = (0..count).map(|i| View::new(unsafe { ffi::PyList_GET_ITEM(items.as_ptr(), i) })).collect();
+    let views: R<Vec<View>> =
+        (0..count).map(|i| View::new(unsafe { ffi::PyList_GET_ITEM(items.as_ptr(), i) })).collect();
     let views = views?;
     let Some(core) = s.core() else { return Ok(()) };
     let put = core.tls_buffers.with_gather(|joined| {
