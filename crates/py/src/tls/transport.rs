@@ -308,8 +308,8 @@ pub fn make_type() -> R<*mut PyTypeObject> {
 
 fn methods() -> Vec<ffi::PyMethodDef> {
     vec![
-        fast(c"write", m_write, c"write($self, data, /)\n--\n\nEncrypt bytes and send them: at once as far as they fit, the rest when the peer takes it.\n\nNever blocks; watch pause_writing for flow control."),
-        fast(c"writelines", m_writelines, c"writelines($self, list_of_data, /)\n--\n\nSend several pieces, small ones together."),
+        fast(c"write", m_write, c"write($self, data)\n--\n\nEncrypt bytes and send them: at once as far as they fit, the rest when the peer takes it.\n\nNever blocks; watch pause_writing for flow control."),
+        fast(c"writelines", m_writelines, c"writelines($self, list_of_data)\n--\n\nSend several pieces, small ones together."),
         no_args(c"write_eof", m_write_eof, c"Raise NotImplementedError: TLS connections cannot be half-closed."),
         no_args(c"can_write_eof", m_can_write_eof, c"Return False."),
         no_args(c"close", m_close, c"Close the connection: what waits is sent, then close_notify; connection_lost(None) follows\nwhen the peer has answered or after ssl_shutdown_timeout."),
@@ -318,15 +318,15 @@ fn methods() -> Vec<ffi::PyMethodDef> {
         no_args(c"is_reading", m_is_reading, c"Return True if the transport is receiving."),
         no_args(c"pause_reading", m_pause_reading, c"Stop receiving until resume_reading(); idempotent."),
         no_args(c"resume_reading", m_resume_reading, c"Receive again; idempotent."),
-        fast(c"set_protocol", m_set_protocol, c"set_protocol($self, protocol, /)\n--\n\nGive what comes from now on to another protocol."),
+        fast(c"set_protocol", m_set_protocol, c"set_protocol($self, protocol)\n--\n\nGive what comes from now on to another protocol."),
         no_args(c"get_protocol", m_get_protocol, c"Return the current protocol."),
-        fast(c"set_write_buffer_limits", m_set_write_limits, c"set_write_buffer_limits($self, /, high=None, low=None)\n--\n\nSet the high- and low-water marks for writing, in bytes."),
+        fast(c"set_write_buffer_limits", m_set_write_limits, c"set_write_buffer_limits($self, high=None, low=None)\n--\n\nSet the high- and low-water marks for writing, in bytes."),
         no_args(c"get_write_buffer_limits", m_get_write_limits, c"Return (low, high), in bytes."),
         no_args(c"get_write_buffer_size", m_get_write_size, c"Return how many bytes wait to be sent."),
-        fast(c"set_read_buffer_limits", m_set_read_limits, c"set_read_buffer_limits($self, /, high=None, low=None)\n--\n\nSet the marks at which reading from the transport below pauses and resumes, in bytes."),
+        fast(c"set_read_buffer_limits", m_set_read_limits, c"set_read_buffer_limits($self, high=None, low=None)\n--\n\nSet the marks at which reading from the transport below pauses and resumes, in bytes."),
         no_args(c"get_read_buffer_limits", m_get_read_limits, c"Return (low, high), in bytes."),
         no_args(c"get_read_buffer_size", m_get_read_size, c"Return how many received bytes wait to be decrypted."),
-        fast(c"get_extra_info", m_get_extra_info, c"get_extra_info($self, name, /, default=None)\n--\n\nReturn what is known of the connection: 'ssl_object', 'peercert', 'cipher', 'compression',\n'sslcontext', and what the transport below knows."),
+        fast(c"get_extra_info", m_get_extra_info, c"get_extra_info($self, name, default=None)\n--\n\nReturn what is known of the connection: 'ssl_object', 'peercert', 'cipher', 'compression',\n'sslcontext', and what the transport below knows."),
         one_arg(c"_force_close", m_force_close, c"Close at once, with an exception for connection_lost."),
         fast(c"_test__append_write_backlog", m_append_backlog, c"For CPython's own tests."),
     ]
