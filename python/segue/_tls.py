@@ -1,6 +1,6 @@
-"""The loop's methods that open TLS connections: argument checks and waiting; the connection itself is in Rust.
+"""The loop's methods that open TLS connections: argument checks and waiting; the connection is in Rust.
 
-`create_connection`, `create_server` and their Unix twins come to `_make_ssl_transport` through asyncio's own code.
+`create_connection`, `create_server` and their Unix twins reach `_make_ssl_transport` through asyncio.
 """
 
 from __future__ import annotations
@@ -64,13 +64,14 @@ class TlsMethods(_Loop):
     ) -> _core.SSLTransport:
         """Upgrade a connection to TLS and return the transport that `protocol` uses from now on.
 
-        Any transport of this loop will do, TLS included. Raises what the handshake raised, and closes `transport` then,
-        as it does when it is cancelled.
+        Any transport of this loop will do, TLS included. Raises what the handshake raised, and closes
+        `transport` then, as it does when it is cancelled.
         """
         if base_events.ssl is None:
             raise RuntimeError("Python ssl module is not available")
         if not isinstance(sslcontext, base_events.ssl.SSLContext):
-            raise TypeError(f"sslcontext is expected to be an instance of ssl.SSLContext, got {sslcontext!r}")
+            expected = "sslcontext is expected to be an instance of ssl.SSLContext"
+            raise TypeError(f"{expected}, got {sslcontext!r}")
         if not getattr(transport, "_start_tls_compatible", False):
             raise TypeError(f"transport {transport!r} is not supported by start_tls()")
         waiter = self.create_future()

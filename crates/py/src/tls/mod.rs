@@ -25,10 +25,11 @@
 //! | [`buffers`] | the loop's buffers |
 //! | [`state`], [`object`] | the fields; their place in Python objects |
 //! | [`handshake`], [`reading`], [`writing`], [`shutdown`] | the flows |
-//! | [`errors`] | who is told |
+//! | [`errors`], [`calls`] | who is told; what is asked of the loop |
 //! | [`protocol`], [`transport`] | the two Python types |
 
 pub mod buffers;
+mod calls;
 mod engine;
 mod errors;
 mod handshake;

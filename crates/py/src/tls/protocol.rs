@@ -10,13 +10,13 @@ use super::object;
 use super::python_ssl::python_ssl;
 use super::reading::{on_ciphertext, read, resume_now, wants_ciphertext};
 use super::state::{tls, Tls, Told};
-use super::transport::{self, extra_info, flag};
+use super::transport::{self, extra_info};
 use super::writing::below_has_room;
 use super::{handshake, shutdown};
 use crate::event_loop::LoopCore;
 use crate::raw::args::{fit_tuple_dict, Args};
 use crate::raw::globals::{attr, import, repr};
-use crate::raw::heap_type::{attribute, fast, no_args, one_arg, slot, Definition};
+use crate::raw::heap_type::{attribute, fast, no_args, slot, Definition};
 use crate::raw::obj::{call, guard, is_true, type_error, value_error};
 use crate::raw::{Obj, Raised, Slot, R};
 use crate::{fast_method, getter, plain_method};
@@ -73,6 +73,14 @@ fn init(o: *mut PyObject, args: *mut PyObject, kwargs: *mut PyObject) -> R<()> {
     Ok(())
 }
 
+/// Truth of an argument that may be missing.
+fn flag(p: *mut PyObject, default: bool) -> R<bool> {
+    if p.is_null() {
+        return Ok(default);
+    }
+    is_true(p)
+}
+
 /// A number of seconds above 0, or asyncio's default.
 fn timeout(given: *mut PyObject, default: &Obj, name: &str) -> R<Obj> {
     // SAFETY: comparing with None.
@@ -113,25 +121,22 @@ fn get_extra_info(o: *mut PyObject, args: Args) -> R<Obj> {
     extra_info(tls(o), name, default)
 }
 
-/// A method with one argument: `fn(*mut PyObject, *mut PyObject) -> R<()>`.
+/// A method with one argument, `fn(*mut PyObject, *mut PyObject) -> R<()>`.
 macro_rules! one {
-    ($wrapper:ident, $inner:expr) => {
-        unsafe extern "C" fn $wrapper(o: *mut PyObject, value: *mut PyObject) -> *mut PyObject {
+    ($wrapper:ident, $method:literal, $argument:literal, $inner:expr) => {
+        fast_method!($wrapper, |o, args| {
+            let [value] = args.fit($method, [$argument], 1, 1)?;
             let inner: fn(*mut PyObject, *mut PyObject) -> R<()> = $inner;
-            guard(std::ptr::null_mut(), || inner(o, value).map(|()| Obj::none().into_ptr()))
-        }
+            inner(o, value).map(|()| Obj::none())
+        });
     };
 }
 
-one!(m_connection_made, connection_made);
-one!(m_connection_lost, shutdown::connection_lost);
-one!(m_data_received, data_received);
+one!(m_connection_made, "connection_made", "transport", connection_made);
+one!(m_connection_lost, "connection_lost", "exc", shutdown::connection_lost);
+one!(m_data_received, "data_received", "data", data_received);
 fast_method!(m_get_extra_info, get_extra_info);
-plain_method!(m_eof_received, |o| shutdown::eof_from_below(o).map(|keep| if keep {
-    Obj::bool(true)
-} else {
-    Obj::none()
-}));
+plain_method!(m_eof_received, |o| shutdown::eof_from_below(o).map(Obj::bool));
 plain_method!(m_pause_writing, |o| {
     tls(o).below_is_full.set(true);
     Ok(Obj::none())
@@ -180,9 +185,17 @@ pub fn make_type() -> R<*mut PyTypeObject> {
         flags: ffi::Py_TPFLAGS_DEFAULT | ffi::Py_TPFLAGS_HAVE_GC,
         slots,
         methods: vec![
-            one_arg(c"connection_made", m_connection_made, c"Begin the handshake over this transport."),
-            one_arg(c"connection_lost", m_connection_lost, c"The transport below is closed."),
-            one_arg(c"data_received", m_data_received, c"Ciphertext came."),
+            fast(
+                c"connection_made",
+                m_connection_made,
+                c"connection_made($self, transport)\n--\n\nBegin the handshake over this transport.",
+            ),
+            fast(
+                c"connection_lost",
+                m_connection_lost,
+                c"connection_lost($self, exc)\n--\n\nThe transport below is closed.",
+            ),
+            fast(c"data_received", m_data_received, c"data_received($self, data)\n--\n\nCiphertext came."),
             no_args(c"eof_received", m_eof_received, c"The peer closed the connection below."),
             no_args(c"pause_writing", m_pause_writing, c"The transport below is full."),
             no_args(c"resume_writing", m_resume_writing, c"The transport below takes more."),

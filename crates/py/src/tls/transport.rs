@@ -12,9 +12,9 @@ use super::shutdown::{abort, start_shutdown};
 use super::state::{marks, tls, Marks, Tls, READ_HIGH, WRITE_HIGH};
 use super::writing::{self, buffered_len, control_app_writing};
 use crate::raw::args::Args;
-use crate::raw::globals::{attr, globals, import};
+use crate::raw::globals::{attr, import};
 use crate::raw::heap_type::{attribute, fast, no_args, one_arg, slot, Definition};
-use crate::raw::obj::{call, call_method, guard, is_true, raise, raise_object, take_raised};
+use crate::raw::obj::{call, guard, raise, raise_object, take_raised};
 use crate::raw::obj::{value_error, write_unraisable};
 use crate::raw::{Obj, Raised, Slot, R};
 use crate::{fast_method, getter, plain_method};
@@ -195,7 +195,8 @@ fn set_read_buffer_limits(o: *mut PyObject, args: Args) -> R<Obj> {
     })
 }
 
-fn limits(marks: Marks) -> R<Obj> {
+fn limits(o: *mut PyObject, default_high: usize, which: fn(&Tls) -> &Cell<Marks>) -> R<Obj> {
+    let marks = with_connection(o, marks(default_high), |_, s| Ok(which(s).get()))?;
     Obj::tuple(&[Obj::int(marks.low as i64)?.as_ptr(), Obj::int(marks.high as i64)?.as_ptr()])
 }
 
@@ -228,10 +229,8 @@ plain_method!(m_pause_reading, |o| tell_connection(o, |_, s| {
     Ok(())
 }));
 plain_method!(m_resume_reading, |o| tell_connection(o, |connection, _| resume(connection)));
-plain_method!(m_get_write_limits, |o| limits(with_connection(o, marks(WRITE_HIGH), |_, s| Ok(s
-    .outgoing_marks
-    .get()))?));
-plain_method!(m_get_read_limits, |o| limits(with_connection(o, marks(READ_HIGH), |_, s| Ok(s.incoming_marks.get()))?));
+plain_method!(m_get_write_limits, |o| limits(o, WRITE_HIGH, |s| &s.outgoing_marks));
+plain_method!(m_get_read_limits, |o| limits(o, READ_HIGH, |s| &s.incoming_marks));
 plain_method!(m_get_write_size, |o| Obj::int(with_connection(o, 0, |_, s| buffered_len(s))? as i64));
 plain_method!(m_get_read_size, |o| Obj::int(with_connection(o, 0, |_, s| s.engine.incoming_len())? as i64));
 plain_method!(m_write_eof, |_| {
@@ -309,8 +308,8 @@ pub fn make_type() -> R<*mut PyTypeObject> {
 
 fn methods() -> Vec<ffi::PyMethodDef> {
     vec![
-        fast(c"write", m_write, c"write($self, data, /)\n--\n\nEncrypt bytes and send them: at once as far as they fit, the rest when the peer takes it.\n\nNever blocks; watch pause_writing for flow control."),
-        fast(c"writelines", m_writelines, c"writelines($self, list_of_data, /)\n--\n\nSend several pieces, small ones together."),
+        fast(c"write", m_write, c"write($self, data)\n--\n\nEncrypt bytes and send them: at once as far as they fit, the rest when the peer takes it.\n\nNever blocks; watch pause_writing for flow control."),
+        fast(c"writelines", m_writelines, c"writelines($self, list_of_data)\n--\n\nSend several pieces, small ones together."),
         no_args(c"write_eof", m_write_eof, c"Raise NotImplementedError: TLS connections cannot be half-closed."),
         no_args(c"can_write_eof", m_can_write_eof, c"Return False."),
         no_args(c"close", m_close, c"Close the connection: what waits is sent, then close_notify; connection_lost(None) follows\nwhen the peer has answered or after ssl_shutdown_timeout."),
@@ -319,74 +318,16 @@ fn methods() -> Vec<ffi::PyMethodDef> {
         no_args(c"is_reading", m_is_reading, c"Return True if the transport is receiving."),
         no_args(c"pause_reading", m_pause_reading, c"Stop receiving until resume_reading(); idempotent."),
         no_args(c"resume_reading", m_resume_reading, c"Receive again; idempotent."),
-        fast(c"set_protocol", m_set_protocol, c"set_protocol($self, protocol, /)\n--\n\nGive what comes from now on to another protocol."),
+        fast(c"set_protocol", m_set_protocol, c"set_protocol($self, protocol)\n--\n\nGive what comes from now on to another protocol."),
         no_args(c"get_protocol", m_get_protocol, c"Return the current protocol."),
-        fast(c"set_write_buffer_limits", m_set_write_limits, c"set_write_buffer_limits($self, /, high=None, low=None)\n--\n\nSet the high- and low-water marks for writing, in bytes."),
+        fast(c"set_write_buffer_limits", m_set_write_limits, c"set_write_buffer_limits($self, high=None, low=None)\n--\n\nSet the high- and low-water marks for writing, in bytes."),
         no_args(c"get_write_buffer_limits", m_get_write_limits, c"Return (low, high), in bytes."),
         no_args(c"get_write_buffer_size", m_get_write_size, c"Return how many bytes wait to be sent."),
-        fast(c"set_read_buffer_limits", m_set_read_limits, c"set_read_buffer_limits($self, /, high=None, low=None)\n--\n\nSet the marks at which reading from the transport below pauses and resumes, in bytes."),
+        fast(c"set_read_buffer_limits", m_set_read_limits, c"set_read_buffer_limits($self, high=None, low=None)\n--\n\nSet the marks at which reading from the transport below pauses and resumes, in bytes."),
         no_args(c"get_read_buffer_limits", m_get_read_limits, c"Return (low, high), in bytes."),
         no_args(c"get_read_buffer_size", m_get_read_size, c"Return how many received bytes wait to be decrypted."),
-        fast(c"get_extra_info", m_get_extra_info, c"get_extra_info($self, name, /, default=None)\n--\n\nReturn what is known of the connection: 'ssl_object', 'peercert', 'cipher', 'compression',\n'sslcontext', and what the transport below knows."),
+        fast(c"get_extra_info", m_get_extra_info, c"get_extra_info($self, name, default=None)\n--\n\nReturn what is known of the connection: 'ssl_object', 'peercert', 'cipher', 'compression',\n'sslcontext', and what the transport below knows."),
         one_arg(c"_force_close", m_force_close, c"Close at once, with an exception for connection_lost."),
         fast(c"_test__append_write_backlog", m_append_backlog, c"For CPython's own tests."),
     ]
-}
-
-/// `loop.call_soon(callable, *args)` and the like, on behalf of a connection.
-impl Tls {
-    pub fn debug(&self) -> bool {
-        self.core().is_some_and(|c| c.debug.get())
-    }
-
-    pub fn call_soon(&self, callable: &Obj, args: &[*mut PyObject]) -> R<()> {
-        let loop_ = self.loop_.obj_or_none();
-        let mut all = vec![loop_.as_ptr(), callable.as_ptr()];
-        all.extend_from_slice(args);
-        call_method(globals().names.call_soon, &all).map(drop)
-    }
-
-    /// Calls `o.method()` after this many seconds; returns the handle.
-    pub fn call_later(&self, seconds: &Obj, o: *mut PyObject, method: &str) -> R<Obj> {
-        // SAFETY: alive.
-        let callable = attr(&unsafe { Obj::borrowed(o) }, method)?;
-        call_named(self.loop_.obj_or_none().as_ptr(), "call_later", &[seconds.as_ptr(), callable.as_ptr()])
-    }
-
-    /// Cancels a timer and forgets it.
-    pub fn cancel(&self, timer: &Slot) -> R<()> {
-        match timer.take() {
-            Some(timer) => call_method(globals().names.cancel, &[timer.as_ptr()]).map(drop),
-            None => Ok(()),
-        }
-    }
-
-    pub fn put_extra(&self, key: &str, value: &Obj) -> R<()> {
-        let Some(extra) = self.extra.obj() else { return Ok(()) };
-        let key = Obj::str(key)?;
-        // SAFETY: a dict, a key and a value, all alive.
-        match unsafe { ffi::PyDict_SetItem(extra.as_ptr(), key.as_ptr(), value.as_ptr()) } {
-            0 => Ok(()),
-            _ => Err(Raised),
-        }
-    }
-
-    pub fn set_app_protocol(&self, protocol: Obj) -> R<()> {
-        // SAFETY: both alive.
-        let buffered = match unsafe { ffi::PyObject_IsInstance(protocol.as_ptr(), globals().buffered_protocol) } {
-            -1 => return Err(Raised),
-            n => n == 1,
-        };
-        self.app_protocol.set(protocol);
-        self.app_is_buffered.set(buffered);
-        Ok(())
-    }
-}
-
-/// Truth of an argument that may be missing.
-pub fn flag(p: *mut PyObject, default: bool) -> R<bool> {
-    if p.is_null() {
-        return Ok(default);
-    }
-    is_true(p)
 }
