@@ -10,6 +10,7 @@ what is inherited from asyncio is asyncio's to document.
 from __future__ import annotations
 
 import inspect
+import re
 import sys
 import textwrap
 from pathlib import Path
@@ -150,7 +151,8 @@ def call(name: str, thing: Any) -> str:
 
 
 def words(thing: Any) -> str:
-    return inspect.cleandoc(thing.__doc__ or "")
+    """The docstring, each paragraph on one line: where the source breaks lines says nothing."""
+    return re.sub(r"(?<=\S)\n(?=[^\s*-])", " ", inspect.cleandoc(thing.__doc__ or ""))
 
 
 def main() -> int:
