@@ -10,7 +10,7 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use net::clock::Monotonic;
-use pyo3::exceptions::{PyRuntimeError, PyValueError};
+use pyo3::exceptions::PyValueError;
 use pyo3::ffi::{self, PyObject};
 use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyTuple};
@@ -143,6 +143,17 @@ impl LoopCore {
     pub fn check_closed(&self) -> R<()> {
         if self.closed.get() {
             return Err(runtime_error("Event loop is closed"));
+        }
+        Ok(())
+    }
+
+    /// A loop that came here through `fork` would change its parent's poller.
+    pub fn check_process(&self) -> R<()> {
+        if self.io.is_inherited() {
+            return Err(runtime_error(
+                "This event loop was created in the parent process and came here through fork. \
+                 Create a new one in the child: asyncio.run() or segue.new_event_loop().",
+            ));
         }
         Ok(())
     }
@@ -487,13 +498,7 @@ impl LoopCore {
 
     /// Raises RuntimeError for a loop that came here through `fork`.
     fn _check_process(&self) -> PyResult<()> {
-        if self.io.is_inherited() {
-            return Err(PyRuntimeError::new_err(
-                "This event loop was created in the parent process and came here through fork. \
-                 Create a new one in the child: asyncio.run() or segue.new_event_loop().",
-            ));
-        }
-        Ok(())
+        Ok(self.check_process()?)
     }
 
     /// Lets go of everything scheduled and watched; the loop is closed.
@@ -678,7 +683,12 @@ impl LoopCore {
         if self.closed.get() {
             return Ok(false);
         }
-        match self.io.unwatch(descriptor(fd)?, direction) {
+        let number = match descriptor(fd) {
+            Ok(number) => number,
+            // A closed file has no number any more, but it is still the one that was watched.
+            Err(e) => self.io.watched_as(fd.as_ptr()).ok_or(e)?,
+        };
+        match self.io.unwatch(number, direction) {
             None => Ok(false),
             Some(handle) => {
                 handle.bound(py).call_method0("cancel")?;
@@ -705,7 +715,11 @@ fn watch(
         handle::note_source(&handle)?;
     }
     core.io_touched.set(true);
-    let old = core.io.watch(descriptor(fd)?, direction, handle.clone())?;
+    core.check_process()?;
+    // SAFETY: alive.
+    let is_number = unsafe { ffi::PyLong_Check(fd.as_ptr()) } != 0;
+    let file = (!is_number).then(|| Obj::from(fd.clone()));
+    let old = core.io.watch(descriptor(fd)?, file, direction, handle.clone())?;
     if let Some(old) = old {
         old.bound(slf.py()).call_method0("cancel")?;
     }

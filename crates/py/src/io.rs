@@ -16,8 +16,16 @@ use crate::raw::Obj;
 pub type OnReady = fn(*mut pyo3::ffi::PyObject, Readiness) -> crate::raw::R<()>;
 
 enum Source {
-    Watch { reader: Option<Obj>, writer: Option<Obj> },
-    Object { object: Obj, on_ready: OnReady },
+    /// `file` is what the user gave, if it was no number: it names the source even after it was closed.
+    Watch {
+        reader: Option<Obj>,
+        writer: Option<Obj>,
+        file: Option<Obj>,
+    },
+    Object {
+        object: Obj,
+        on_ready: OnReady,
+    },
 }
 
 struct Entry {
@@ -92,7 +100,7 @@ impl Io {
     }
 
     /// Watches a user's descriptor; returns the handle that was there before.
-    pub fn watch(&self, fd: RawFd, direction: Direction, handle: Obj) -> io::Result<Option<Obj>> {
+    pub fn watch(&self, fd: RawFd, file: Option<Obj>, direction: Direction, handle: Obj) -> io::Result<Option<Obj>> {
         let mut sources = self.sources.borrow_mut();
         let Some(&index) = sources.watched.get(&fd) else {
             let (reader, writer) = match direction {
@@ -100,7 +108,7 @@ impl Io {
                 Direction::Write => (None, Some(handle)),
             };
             let interest = Interest { readable: reader.is_some(), writable: writer.is_some() };
-            let (index, token) = sources.insert(Source::Watch { reader, writer });
+            let (index, token) = sources.insert(Source::Watch { reader, writer, file });
             if let Err(e) = self.reactor.add_level(fd, token, interest) {
                 let refused = sources.remove(index);
                 drop(sources);
@@ -111,7 +119,7 @@ impl Io {
             return Ok(None);
         };
         let token = sources.token(index);
-        let Some(Source::Watch { reader, writer }) = &mut sources.entries[index as usize].source else {
+        let Some(Source::Watch { reader, writer, .. }) = &mut sources.entries[index as usize].source else {
             return Ok(None);
         };
         let old = if direction == Direction::Read { reader.replace(handle) } else { writer.replace(handle) };
@@ -131,17 +139,18 @@ impl Io {
 
     /// Stops watching in one direction; returns the handle.
     pub fn unwatch(&self, fd: RawFd, direction: Direction) -> Option<Obj> {
+        let mut gone = None;
         let mut sources = self.sources.borrow_mut();
         let index = *sources.watched.get(&fd)?;
         let token = sources.token(index);
-        let Some(Source::Watch { reader, writer }) = &mut sources.entries[index as usize].source else {
+        let Some(Source::Watch { reader, writer, .. }) = &mut sources.entries[index as usize].source else {
             return None;
         };
         let old = if direction == Direction::Read { reader.take() } else { writer.take() };
         let interest = Interest { readable: reader.is_some(), writable: writer.is_some() };
         if interest == Interest::default() {
             sources.watched.remove(&fd);
-            sources.remove(index);
+            gone = sources.remove(index);
             // A descriptor that is already closed has left the poller by itself.
             if !self.is_inherited() {
                 let _ = self.reactor.remove_level(fd);
@@ -149,6 +158,8 @@ impl Io {
         } else if old.is_some() && !self.is_inherited() {
             let _ = self.modify(fd, token, interest);
         }
+        drop(sources);
+        drop(gone);
         old
     }
 
@@ -203,7 +214,7 @@ impl Io {
         let index = token as u32;
         match sources.entries.get(index as usize) {
             Some(entry) if sources.token(index) == token => match &entry.source {
-                Some(Source::Watch { reader, writer }) => {
+                Some(Source::Watch { reader, writer, .. }) => {
                     Ready::Handles(reader.clone().filter(|_| ready.readable), writer.clone().filter(|_| ready.writable))
                 }
                 Some(Source::Object { object, on_ready }) => Ready::Object(object.clone(), *on_ready),
@@ -213,11 +224,20 @@ impl Io {
         }
     }
 
+    /// The descriptor under which a file object is watched.
+    pub fn watched_as(&self, file: *mut pyo3::ffi::PyObject) -> Option<RawFd> {
+        let sources = self.sources.borrow();
+        sources.watched.iter().find_map(|(&fd, &index)| match &sources.entries[index as usize].source {
+            Some(Source::Watch { file: Some(known), .. }) if known.as_ptr() == file => Some(fd),
+            _ => None,
+        })
+    }
+
     /// Whether a user's descriptor is watched for reading and for writing.
     pub fn watched(&self, fd: RawFd) -> (bool, bool) {
         let sources = self.sources.borrow();
         match sources.watched.get(&fd).and_then(|&i| sources.entries[i as usize].source.as_ref()) {
-            Some(Source::Watch { reader, writer }) => (reader.is_some(), writer.is_some()),
+            Some(Source::Watch { reader, writer, .. }) => (reader.is_some(), writer.is_some()),
             _ => (false, false),
         }
     }
@@ -233,7 +253,9 @@ impl Io {
         }
         for entry in taken.entries {
             match entry.source {
-                Some(Source::Watch { reader, writer }) => out.extend(reader.into_iter().chain(writer)),
+                Some(Source::Watch { reader, writer, file }) => {
+                    out.extend(reader.into_iter().chain(writer).chain(file))
+                }
                 Some(Source::Object { object, .. }) => out.push(object),
                 None => {}
             }
@@ -247,7 +269,9 @@ impl Io {
         };
         for entry in &sources.entries {
             match &entry.source {
-                Some(Source::Watch { reader, writer }) => reader.iter().chain(writer).try_for_each(&mut *f)?,
+                Some(Source::Watch { reader, writer, file }) => {
+                    reader.iter().chain(writer).chain(file).try_for_each(&mut *f)?
+                }
                 Some(Source::Object { object, .. }) => f(object)?,
                 None => {}
             }

@@ -85,6 +85,7 @@ impl Listener {
             return Ok(());
         }
         let Some(core) = l.core() else { return Ok(()) };
+        core.check_process()?;
         let object = Obj::from(slf.clone().into_any());
         let token = core.io.register(l.fd.get(), object, on_ready, true)?;
         l.token.set(Some(token));

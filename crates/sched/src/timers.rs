@@ -78,6 +78,8 @@ pub struct TimerHeap<T> {
     next_seq: u64,
     /// What new slots start with, so that a token from before [`TimerHeap::forget_burst`] reaches nothing.
     first_generation: u32,
+    /// Once so few entries are alive, it is worth looking for memory to give back.
+    trim_below: usize,
 }
 
 impl<T> Default for TimerHeap<T> {
@@ -92,11 +94,15 @@ impl<T> Default for TimerHeap<T> {
             free: Vec::new(),
             next_seq: 0,
             first_generation: 0,
+            trim_below: 0,
         }
     }
 }
 
 const ARITY: usize = 4;
+
+/// More slots than this are a burst, whose memory is given back once it is over.
+const BURST: usize = 65_536;
 
 fn is_alive<T>(slots: &[Slot<T>], node: &Node) -> bool {
     slots.get(node.slot as usize).is_some_and(|s| s.generation == node.generation && s.value.is_some())
@@ -147,6 +153,7 @@ impl<T> TimerHeap<T> {
         let node = Node { when, seq: self.next_seq, slot, generation };
         self.next_seq += 1;
         self.alive += 1;
+        self.trim_below = self.trim_below.max(self.alive / 8);
         self.slots[slot as usize].value = Some(value);
         let i = run_for(when.saturating_sub(self.now));
         if self.runs[i].nodes.back().is_none_or(|last| last.when <= when) {
@@ -248,9 +255,34 @@ impl<T> TimerHeap<T> {
 
     #[inline]
     fn forget_burst_if_over(&mut self) {
-        if self.slots.capacity() > 65_536 && self.is_empty() {
-            self.forget_burst();
+        if self.slots.len() < BURST {
+            return;
         }
+        if self.is_empty() {
+            self.forget_burst();
+        } else if self.alive <= self.trim_below {
+            self.trim();
+        }
+    }
+
+    /// Gives back what lies behind the last slot in use. The next attempt comes when half as many are
+    /// alive, so that all attempts together cost no more than the burst did.
+    fn trim(&mut self) {
+        let keep = self.slots.iter().rposition(|s| s.value.is_some()).map_or(0, |last| last + 1);
+        let newest = self.slots[keep..].iter().map(|s| s.generation).max().unwrap_or(0);
+        self.first_generation = self.first_generation.max(newest.wrapping_add(1));
+        self.slots.truncate(keep);
+        self.slots.shrink_to_fit();
+        self.free.retain(|&slot| (slot as usize) < keep);
+        self.free.shrink_to_fit();
+        self.heap.shrink_to_fit();
+        for run in &mut self.runs {
+            let slots = &self.slots;
+            run.nodes.retain(|node| is_alive(slots, node));
+            run.nodes.shrink_to_fit();
+            run.dead = 0;
+        }
+        self.trim_below = self.alive / 2;
     }
 
     /// Gives back the memory of a burst. Generations restart far from any token that is still around.
@@ -368,6 +400,22 @@ mod tests {
         assert_eq!(t.len(), 2);
         let nodes: usize = t.runs.iter().map(|r| r.nodes.len()).sum();
         assert!(nodes + t.heap.len() <= 200 && t.slots.len() <= 200);
+    }
+
+    #[test]
+    fn a_burst_leaves_no_memory_behind_though_one_timer_stays() {
+        let mut t = TimerHeap::default();
+        t.insert(1 << 60, 0);
+        let tokens: Vec<_> = (0..200_000u64).map(|i| t.insert((i * 7_919) % 1_000_003, i)).collect();
+        let stale = tokens[199_999];
+        for token in tokens {
+            assert!(t.cancel(token).is_some());
+        }
+        assert!(t.slots.capacity() < BURST && t.heap.capacity() < BURST && t.free.capacity() < BURST);
+        for i in 0..200_000 {
+            t.insert(i, i);
+        }
+        assert_eq!(t.cancel(stale), None);
     }
 
     #[derive(Debug, Clone)]

@@ -397,6 +397,20 @@ pub fn set_exception_on(o: *mut PyObject, exc: *mut PyObject) -> R<()> {
     Ok(())
 }
 
+/// Whether this interpreter's asyncio wraps a StopIteration in a RuntimeError, in contrast to refusing it: that changed within
+/// the micro releases, so its own Python code is asked.
+fn wraps_stop_iteration() -> R<bool> {
+    let class = super::globals::attr(&super::globals::import("asyncio.futures")?, "_PyFuture")?;
+    let code = super::globals::attr(&super::globals::attr(&class, "set_exception")?, "__code__")?;
+    let names = super::globals::attr(&code, "co_names")?;
+    let wanted = Obj::str("RuntimeError")?;
+    // SAFETY: a tuple and a string, both alive.
+    match unsafe { ffi::PySequence_Contains(names.as_ptr(), wanted.as_ptr()) } {
+        -1 => Err(Raised),
+        n => Ok(n == 1),
+    }
+}
+
 /// StopIteration cannot pass through a generator; asyncio refuses it (3.11) or wraps it (3.12).
 fn match_stop_iteration(exc: Obj) -> R<Obj> {
     // SAFETY: StopIteration is alive; an exact type test as in asyncio's C code would miss subclasses, as Python's doesn't.
@@ -405,7 +419,7 @@ fn match_stop_iteration(exc: Obj) -> R<Obj> {
         return Ok(exc);
     }
     const TEXT: &str = "StopIteration interacts badly with generators and cannot be raised into a Future";
-    if cfg!(not(Py_3_12)) {
+    if !wraps_stop_iteration()? {
         return Err(type_error(TEXT));
     }
     // SAFETY: RuntimeError is alive.

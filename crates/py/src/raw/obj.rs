@@ -255,6 +255,7 @@ exception_kinds! {
     value_error = PyExc_ValueError,
     attribute_error = PyExc_AttributeError,
     system_error = PyExc_SystemError,
+    not_implemented = PyExc_NotImplementedError,
 }
 
 /// Raises the `OSError` subclass for an I/O error, with its errno and text.

@@ -134,8 +134,14 @@ fn tell_app(o: *mut PyObject, s: &Tls, method: *mut PyObject, data: &Obj) -> R<(
 
 /// Decrypts into the application's own buffer.
 fn read_buffered(o: *mut PyObject, s: &Tls) -> R<()> {
+    while fill_once(o, s)? {}
+    Ok(())
+}
+
+/// Fills the protocol's buffer once. True if more must be delivered at once: the connection is about to shut down.
+fn fill_once(o: *mut PyObject, s: &Tls) -> R<bool> {
     let n = &globals().names;
-    let Some(protocol) = s.app_protocol.obj() else { return Ok(()) };
+    let Some(protocol) = s.app_protocol.obj() else { return Ok(false) };
     let hint = Obj::int(s.engine.incoming_len()? as i64)?;
     let buffer = call_method(n.get_buffer, &[protocol.as_ptr(), hint.as_ptr()])?;
     // SAFETY: an all-zero Py_buffer is what GetBuffer fills; it is released below, on the only path.
@@ -168,10 +174,14 @@ fn read_buffered(o: *mut PyObject, s: &Tls) -> R<()> {
         return Err(raise_object(exc));
     }
     match last {
-        Ok(Got::End) => on_close_notify(o, s),
+        Ok(Got::End) => on_close_notify(o, s).map(|()| false),
+        Ok(Got::Bytes(_)) if s.phase.get() == Phase::Flushing && !s.app_reading_paused.get() => Ok(true),
         // The buffer is full: there may be more, which others let us wait for.
-        Ok(Got::Bytes(_)) => s.call_soon(&getattr(o, Obj::str("_do_read")?.as_ptr())?, &[]),
-        _ => Ok(()),
+        Ok(Got::Bytes(_)) => {
+            s.call_soon(&getattr(o, Obj::str("_do_read")?.as_ptr())?, &[])?;
+            Ok(false)
+        }
+        _ => Ok(false),
     }
 }
 

@@ -15,8 +15,8 @@ use crate::raw::future::context_or_copy;
 use crate::raw::globals::{attr, globals, import, Globals};
 use crate::raw::heap_type::{attribute, fast, no_args, one_arg, round_up, slot, Definition};
 use crate::raw::obj::{
-    call, call_kw, call_method, getattr, guard, raise_object, runtime_error, setattr, take_raised, type_error,
-    value_error, write_unraisable,
+    call, call_kw, call_method, getattr, guard, not_implemented, raise_object, runtime_error, setattr, take_raised,
+    type_error, value_error, write_unraisable,
 };
 use crate::raw::{handle, Obj, Raised, R};
 use crate::{fast_method, getter, plain_method};
@@ -36,6 +36,7 @@ fn init(o: *mut PyObject, args: *mut PyObject, kwargs: *mut PyObject) -> R<()> {
         return Err(type_error("loop must be a segue.EventLoop"));
     };
     core.check_closed()?;
+    core.check_process()?;
     let s = st(o);
     let kind = match if is_none_or_null(kind) { "socket" } else { text_of(kind)? } {
         "socket" => Kind::Socket,
@@ -155,6 +156,9 @@ fn m_is_reading_(o: *mut PyObject) -> R<Obj> {
 
 fn pause_reading(o: *mut PyObject) -> R<Obj> {
     let s = st(o);
+    if matches!(s.kind.get(), Kind::WritePipe | Kind::WriteDevice) {
+        return Err(not_implemented("pause_reading() on the write end of a pipe"));
+    }
     if s.is_reading() {
         s.paused.set(true);
     }
@@ -163,6 +167,9 @@ fn pause_reading(o: *mut PyObject) -> R<Obj> {
 
 fn resume_reading(o: *mut PyObject) -> R<Obj> {
     let s = st(o);
+    if matches!(s.kind.get(), Kind::WritePipe | Kind::WriteDevice) {
+        return Err(not_implemented("resume_reading() on the write end of a pipe"));
+    }
     if !s.closing.get() && s.paused.replace(false) {
         read_soon(o, s);
     }

@@ -9,7 +9,7 @@ use super::state::{st, Chunk, Kind, State};
 use crate::raw::future::call_exception_handler;
 use crate::raw::globals::globals;
 use crate::raw::obj::{
-    call_method, is_interrupt, os_error_object, raise_object, runtime_error, take_raised, type_error,
+    call_method, is_interrupt, not_implemented, os_error_object, raise_object, runtime_error, take_raised, type_error,
 };
 use crate::raw::{Obj, Raised, R};
 
@@ -80,6 +80,9 @@ fn send(s: &State, data: &[u8]) -> Sent {
 }
 
 fn refuse_after_eof(s: &State, method: &str) -> R<()> {
+    if s.kind.get() == Kind::ReadPipe {
+        return Err(not_implemented(&format!("{method}() on the read end of a pipe")));
+    }
     if s.eof_written.get() {
         return Err(runtime_error(&format!("Cannot call {method}() after write_eof()")));
     }
