@@ -218,7 +218,7 @@ class EventLoop(_core.LoopCore, TlsMethods, _AsyncioLoop):
         elif stat.S_ISFIFO(mode) or stat.S_ISSOCK(mode):
             kind = "pipe"
         else:
-            raise ValueError("Pipe transport is only for pipes, sockets and character devices")
+            raise ValueError("Pipe transport is for pipes/sockets only.")
         os.set_blocking(fd, False)
         return kind
 

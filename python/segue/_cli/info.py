@@ -109,7 +109,7 @@ def _child_exit() -> str:
     try:
         os.close(os.pidfd_open(os.getpid()))
     except (AttributeError, OSError):
-        return "SIGCHLD"
+        return "thread per child"
     return "pidfd"
 
 
@@ -192,7 +192,7 @@ def _judge_installation(segue: dict[str, Any], python: dict[str, Any]) -> list[A
         do = f"reinstall it for this Python: {python['executable']} -m pip install --force-reinstall segue"
         advice.append(Advice("error", f"Segue's loop can't be opened: {segue['error']}", do))
     elif segue["child_exit"] != "pidfd":
-        about = "pidfd_open isn't allowed here; the end of a child process is noticed by SIGCHLD"
+        about = "pidfd_open isn't allowed here; the end of a child process is noticed by a thread that waits for it"
         advice.append(Advice("note", about, "nothing; a container's seccomp profile can allow pidfd_open"))
     if python["implementation"] != "CPython":
         about = f"Segue needs CPython, this is {python['implementation']}"

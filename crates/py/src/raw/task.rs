@@ -347,7 +347,7 @@ static STEP_AND_WAKEUP: Definitions = Definitions(std::cell::UnsafeCell::new([
         ml_doc: std::ptr::null(),
     },
     ffi::PyMethodDef {
-        ml_name: c"TaskWakeupMethWrapper".as_ptr(),
+        ml_name: c"task_wakeup".as_ptr(),
         ml_meth: ffi::PyMethodDefPointer { PyCFunction: m_wakeup },
         ml_flags: ffi::METH_O,
         ml_doc: std::ptr::null(),
