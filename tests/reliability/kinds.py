@@ -206,9 +206,7 @@ async def talk(bench: Bench, end: Callable[[Protocol, Protocol], None], **tls: A
             super().connection_made(transport)
             accepted.set_result(self)
 
-    server = bench.watch(
-        await loop.create_server(lambda: Accepted(bench), "127.0.0.1", 0, ssl=tls.get("server"))
-    )
+    server = bench.watch(await loop.create_server(lambda: Accepted(bench), "127.0.0.1", 0, ssl=tls.get("server")))
     port = server.sockets[0].getsockname()[1]
     name = "localhost" if tls else None
     _, client = await loop.create_connection(
@@ -429,12 +427,8 @@ async def sendfile(bench: Bench) -> None:
 async def pipes(bench: Bench) -> None:
     loop = asyncio.get_running_loop()
     read_end, write_end = os.pipe()
-    read_transport, reader = await loop.connect_read_pipe(
-        lambda: Protocol(bench), os.fdopen(read_end, "rb", 0)
-    )
-    write_transport, writer = await loop.connect_write_pipe(
-        lambda: Protocol(bench), os.fdopen(write_end, "wb", 0)
-    )
+    read_transport, reader = await loop.connect_read_pipe(lambda: Protocol(bench), os.fdopen(read_end, "rb", 0))
+    write_transport, writer = await loop.connect_write_pipe(lambda: Protocol(bench), os.fdopen(write_end, "wb", 0))
     write_transport.write(b"through")
     assert await reader.data == b"through"
     write_transport.close()

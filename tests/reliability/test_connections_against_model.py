@@ -54,9 +54,7 @@ class Scenario:
 
     @property
     def may_write(self) -> bool:
-        return not (
-            self.recorder.lost or self.recorder.closed or self.eof_written or self.transport.is_closing()
-        )
+        return not (self.recorder.lost or self.recorder.closed or self.eof_written or self.transport.is_closing())
 
     async def command(self, name, *arguments):
         self.log.append((name, *arguments))
@@ -156,12 +154,8 @@ class Scenario:
         recorder, peer = self.recorder, self.peer
         assert recorder.calls[0] == "made"
         assert recorder.calls[-1] == "lost"
-        assert pattern(0, peer.sent).startswith(recorder.received), (
-            "the loop's end got other bytes than were sent"
-        )
-        assert pattern(0, self.written).startswith(peer.received), (
-            "the far end got other bytes than were written"
-        )
+        assert pattern(0, peer.sent).startswith(recorder.received), "the loop's end got other bytes than were sent"
+        assert pattern(0, self.written).startswith(peer.received), "the far end got other bytes than were written"
         orderly = not (self.killed or self.aborted or self.unread_at_close)
         if orderly:
             assert recorder.error is None, "an orderly end is not an error"

@@ -3,6 +3,7 @@
 import asyncio
 import multiprocessing
 import os
+import socket
 import subprocess
 import sys
 
@@ -30,11 +31,12 @@ def in_child(function):
 pytestmark = pytest.mark.filterwarnings("ignore:.*use of fork:DeprecationWarning")
 
 
+LOCAL = ("127.0.0.1", 0)
 USES = {
     "run_forever": lambda loop: loop.run_forever(),
     "run_until_complete": lambda loop: loop.run_until_complete(asyncio.sleep(0)),
     "add_reader": lambda loop: loop.add_reader(os.pipe()[0], print),
-    "create_server": lambda loop: loop.create_server(asyncio.Protocol, "127.0.0.1", 0).send(None),
+    "create_server": lambda loop: loop.create_server(asyncio.Protocol, sock=socket.create_server(LOCAL)).send(None),
 }
 
 
@@ -99,9 +101,7 @@ def test_child_of_a_running_loop_may_run_its_own(run, loop_factory):
         await asyncio.sleep(0.001)
         reader, writer = os.pipe()
         came = asyncio.get_running_loop().create_future()
-        asyncio.get_running_loop().add_reader(
-            reader, lambda: came.done() or came.set_result(os.read(reader, 9))
-        )
+        asyncio.get_running_loop().add_reader(reader, lambda: came.done() or came.set_result(os.read(reader, 9)))
         os.write(writer, b"own loop")
         return (await came).decode()
 
@@ -138,9 +138,7 @@ def test_multiprocessing_from_a_running_loop(run, loop_name, method):
     async def main():
         context = multiprocessing.get_context(method)
         with context.Pool(2) as pool:
-            results = await asyncio.to_thread(
-                pool.starmap, work, [(number, loop_name) for number in range(6)]
-            )
+            results = await asyncio.to_thread(pool.starmap, work, [(number, loop_name) for number in range(6)])
         assert results == [100 * number for number in range(6)]
 
     run(main)
