@@ -15,9 +15,7 @@ class Project:
     name: str
     version: str
     requires: tuple[str, ...] = ()  # what its tests need besides itself and pytest
-    tests: tuple[str, ...] = (
-        "tests",
-    )  # folders and files of the sdist the run needs; never the package itself
+    tests: tuple[str, ...] = ("tests",)  # folders and files of the sdist the run needs; never the package itself
     arguments: tuple[str, ...] = ()  # to pytest
     plugins: tuple[str, ...] = ()  # loaded explicitly; nothing else is autoloaded
     as_uvloop: bool = False  # the suite builds its loop with uvloop's factories
@@ -54,6 +52,7 @@ PROJECTS = {
                 "aiodns",
                 "brotli",
                 "blockbuster",
+                "coverage",
                 "freezegun",
                 "isal",
                 "pkgconfig",

@@ -22,7 +22,7 @@ def headline(result: Result) -> str:
     if not lines:
         return ""
     if result.outcome in ("hang", "crash"):
-        return lines[0]
+        return lines[0] if lines[-1] == lines[0] else f"{lines[0]}; {lines[-1].strip()}"
     unindented = [line for line in lines if not line[0].isspace() and not line.startswith("Traceback")]
     errors = [line for line in unindented if ":" in line or "Error" in line]
     return (errors or lines)[-1]

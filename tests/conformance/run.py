@@ -98,26 +98,14 @@ def run_contender(loop: str, units: list[Unit], options: argparse.Namespace) -> 
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--loop", choices=contenders.NAMES, default="segue")
-    parser.add_argument(
-        "--module", nargs="+", default=[], metavar="NAME", help="test_tasks, test_tasks:own-tasks …"
-    )
-    parser.add_argument(
-        "--match", action="append", default=[], metavar="GLOB", help="only tests whose id matches"
-    )
-    parser.add_argument(
-        "--baseline", action="store_true", help="run the stdlib loop too and subtract its failures"
-    )
-    parser.add_argument(
-        "--jobs", type=int, default=1, help="modules at a time (default 1: some tests time things)"
-    )
+    parser.add_argument("--module", nargs="+", default=[], metavar="NAME", help="test_tasks, test_tasks:own-tasks …")
+    parser.add_argument("--match", action="append", default=[], metavar="GLOB", help="only tests whose id matches")
+    parser.add_argument("--baseline", action="store_true", help="run the stdlib loop too and subtract its failures")
+    parser.add_argument("--jobs", type=int, default=1, help="modules at a time (default 1: some tests time things)")
     parser.add_argument("--timeout", type=float, default=60, metavar="S", help="seconds for one test")
-    parser.add_argument(
-        "--module-timeout", type=float, default=900, metavar="S", help="seconds for one module"
-    )
+    parser.add_argument("--module-timeout", type=float, default=900, metavar="S", help="seconds for one module")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write every outcome and traceback")
     parser.add_argument("--verbose", action="store_true", help="print whole tracebacks")
     options = parser.parse_args()

@@ -13,6 +13,7 @@ that passes on asyncio.
 from __future__ import annotations
 
 import argparse
+import hashlib
 import os
 import shutil
 import subprocess
@@ -69,18 +70,13 @@ def fetch_source(project: Project, cache: Path) -> Path:
 def install_packages(project: Project, cache: Path) -> Path:
     """A folder with the project's wheel and its test requirements, for this interpreter."""
     version = f"{sys.version_info[0]}.{sys.version_info[1]}"
-    folder = cache / f"packages-{version}" / f"{project.name}-{project.version}"
+    requirements = (f"{project.name}=={project.version}", "pytest>=9,<10", *project.requires)
+    digest = hashlib.sha256("\n".join(requirements).encode()).hexdigest()[:12]
+    folder = cache / f"packages-{version}" / f"{project.name}-{digest}"
     if not folder.exists():
         partial = folder.with_suffix(".partial")
         shutil.rmtree(partial, ignore_errors=True)
-        pip(
-            "install",
-            "--target",
-            str(partial),
-            f"{project.name}=={project.version}",
-            "pytest>=9,<10",
-            *project.requires,
-        )
+        pip("install", "--target", str(partial), *requirements)
         partial.rename(folder)
     return folder
 
@@ -126,22 +122,14 @@ def run_project(project: Project, loop: str, options: argparse.Namespace) -> Uni
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument(
-        "projects", nargs="*", metavar="PROJECT", help=f"of {', '.join(PROJECTS)}; default: all"
-    )
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("projects", nargs="*", metavar="PROJECT", help=f"of {', '.join(PROJECTS)}; default: all")
     parser.add_argument("--loop", choices=contenders.NAMES, default="segue")
-    parser.add_argument(
-        "--no-baseline", action="store_true", help="do not run the stdlib loop for comparison"
-    )
+    parser.add_argument("--no-baseline", action="store_true", help="do not run the stdlib loop for comparison")
     parser.add_argument("--only", action="append", default=[], metavar="ARG", help="further pytest argument")
     parser.add_argument("--cache", type=Path, default=default_cache())
     parser.add_argument("--timeout", type=float, default=60, metavar="S", help="seconds for one test")
-    parser.add_argument(
-        "--suite-timeout", type=float, default=1800, metavar="S", help="seconds for one suite"
-    )
+    parser.add_argument("--suite-timeout", type=float, default=1800, metavar="S", help="seconds for one suite")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write every outcome and traceback")
     parser.add_argument("--verbose", action="store_true", help="print whole tracebacks")
     options = parser.parse_args()

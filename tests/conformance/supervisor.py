@@ -184,17 +184,13 @@ def _follow(worker: _Worker, run: UnitRun, limits: Limits, unit_deadline: float)
                 if out_of_time
                 else f"no sign of life for {limits.per_test:g} s"
             )
-            run.results.append(
-                Result(what, "hang", f"{reason}\n{worker.output_tail()}", time.monotonic() - started)
-            )
+            run.results.append(Result(what, "hang", f"{reason}\n{worker.output_tail()}", time.monotonic() - started))
             return out_of_time or running is None
         event = json.loads(line)
         if event["event"] == "start":
             running, started = event["id"], time.monotonic()
         elif event["event"] == "end":
-            run.results.append(
-                Result(event["id"], event["outcome"], event["detail"], time.monotonic() - started)
-            )
+            run.results.append(Result(event["id"], event["outcome"], event["detail"], time.monotonic() - started))
             running = None
         elif event["event"] == "done":
             run.loops_built += event["loops_built"]
