@@ -88,71 +88,101 @@ def totals_text(rows: list[Row], results: Results) -> str:
     return "\n".join(out)
 
 
-def markdown(machine: dict[str, Any], rows: list[Row], results: Results) -> str:
-    names = list(dict.fromkeys(name for figures in results.values() for name in figures))
+def markdown(document: dict[str, Any], known: list[Row]) -> str:
+    """The table of results/: a column for each contender, the verdicts in the last one."""
+    machine = document["machine"]
+    figures = {row["name"]: figures_of(row) for row in document["rows"]}
+    times = sorted(row["measured"] for row in document["rows"])
+    rows = [row for row in known if row.name in figures]
+    names = list(dict.fromkeys(name for found in figures.values() for name in found))
     out = [
         "# Benchmark results",
         "",
-        f"Written by `benches/run.py --write` at {machine['finished']}; to read it: [README](../README.md).",
+        f"Written by `benches/run.py --write`, measured {times[0]} to {times[-1]}.",
+        "How the rows are measured, and how to read them: [README](../README.md).",
         "",
         f"- {machine['cpu']}, {machine['cpus']} CPUs, Linux {machine['kernel']}, CPython {machine['python']}",
-        "- " + ", ".join(f"{name} {version}" for name, version in machine["contenders"].items()),
-        f"- load average {machine['load_before']:.1f} before, {machine['load_after']:.1f} after"
-        f"; {machine['pairs']} rounds of the timed rows, {machine['repeats']} of the counted ones",
+        "- " + ", ".join(f"{name} {machine['contenders'][name]}" for name in names),
         "",
-        f"| row | what | {' | '.join(names)} | targets |",
-        f"|---|---|{'---:|' * len(names)}---|",
+        f"| row | what | {' | '.join(names)} | rounds | targets |",
+        f"|---|---|{'---:|' * len(names)}---:|---|",
     ]
+    errors = []
     for row in rows:
         cells = []
         for name in names:
-            found = results[row.name].get(name)
-            values = found.values(row.metric) if found else []
+            found = figures[row.name].get(name, Figures())
+            values = found.values(row.metric)
             cells.append(number(statistics.median(values)) if values else "—")
-        judged = []
-        for target in row.targets:
-            judged.append(summary.judge(row, target, results[row.name]))
-            if (old := summary.judge_against_old(row, target, results[row.name])) is not None:
-                judged.append(old)
-        asked = "<br>".join(f"{v.text} **{v.word}**" for v in judged)
-        out.append(f"| {row.name} | {row.title}, {row.unit} | {' | '.join(cells)} | {asked} |")
-    missing = [
-        f"- {row.name}, {name}: {found.error}"
-        for row in rows
-        for name, found in results[row.name].items()
-        if found.error is not None
-    ]
-    if missing:
-        out += ["", "No figure (the contender failed on the row):", "", *missing]
+            if found.error is not None:
+                errors.append(f"- {row.name}, {name}: {found.error}")
+        rounds = max(len(found.rounds) for found in figures[row.name].values())
+        asked = "<br>".join(verdict_lines(row, figures[row.name]))
+        out.append(f"| {row.name} | {row.title}, {row.unit} | {' | '.join(cells)} | {rounds} | {asked} |")
+    if errors:
+        out += ["", "No figure, because the contender failed on the row:", "", *errors]
     return "\n".join(out) + "\n"
 
 
-def as_json(machine: dict[str, Any], rows: list[Row], results: Results) -> str:
-    document = {
+def verdict_lines(row: Row, figures: dict[str, Figures]) -> list[str]:
+    lines = []
+    for target in row.targets:
+        verdict = summary.judge(row, target, figures)
+        lines.append(f"{verdict.text} **{verdict.word}**")
+        if (old := summary.judge_against_old(row, target, figures)) is not None:
+            lines.append(f"({old.text} {old.word})")
+    return lines
+
+
+def as_document(machine: dict[str, Any], rows: list[Row], results: Results) -> dict[str, Any]:
+    """Everything that was measured, for JSON."""
+    return {
         "machine": machine,
-        "rows": [
-            {
-                "name": row.name,
-                "title": row.title,
-                "unit": row.unit,
-                "metric": row.metric,
-                "better": row.better,
-                "run": dataclasses.asdict(row.run),
-                "contenders": {
-                    name: {
-                        "values": found.values(row.metric),
-                        "cpu_us": found.values("cpu_us"),
-                        "load_busy": found.values("load_busy"),
-                        "error": found.error,
-                    }
-                    for name, found in results[row.name].items()
-                },
-                "targets": [
-                    {"text": v.text, "passed": v.passed, "within_noise": v.noisy}
-                    for v in (summary.judge(row, target, results[row.name]) for target in row.targets)
-                ],
-            }
-            for row in rows
-        ],
+        "rows": [row_document(machine, row, results[row.name]) for row in rows],
     }
+
+
+def row_document(machine: dict[str, Any], row: Row, figures: dict[str, Figures]) -> dict[str, Any]:
+    verdicts_of_row = [summary.judge(row, target, figures) for target in row.targets]
+    return {
+        "name": row.name,
+        "title": row.title,
+        "unit": row.unit,
+        "metric": row.metric,
+        "better": row.better,
+        "run": dataclasses.asdict(row.run),
+        "measured": machine["finished"],
+        "contenders": {
+            name: {
+                "values": found.values(row.metric),
+                "cpu_us": found.values("cpu_us"),
+                "load_busy": found.values("load_busy"),
+                "error": found.error,
+            }
+            for name, found in figures.items()
+        },
+        "targets": [{"text": v.text, "passed": v.passed, "within_noise": v.noisy} for v in verdicts_of_row],
+    }
+
+
+def merged(older: dict[str, Any], newer: dict[str, Any], order: list[str]) -> dict[str, Any]:
+    """The newer document, and from the older one the rows that weren't measured again."""
+    rows = {row["name"]: row for row in [*older["rows"], *newer["rows"]]}
+    return {"machine": newer["machine"], "rows": [rows[name] for name in order if name in rows]}
+
+
+def figures_of(row: dict[str, Any]) -> dict[str, Figures]:
+    """A row of a document as figures again."""
+    figures = {}
+    for name, found in row["contenders"].items():
+        columns = {row["metric"]: found["values"], "cpu_us": found["cpu_us"], "load_busy": found["load_busy"]}
+        rounds = [
+            {metric: values[index] for metric, values in columns.items() if values}
+            for index in range(len(found["values"]))
+        ]
+        figures[name] = Figures(rounds, found["error"])
+    return figures
+
+
+def as_text(document: dict[str, Any]) -> str:
     return json.dumps(document, indent=1, ensure_ascii=False) + "\n"

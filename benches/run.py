@@ -36,7 +36,7 @@ def options() -> argparse.Namespace:
     parser.add_argument("--heap", choices=("grown", "fresh"), default="grown", help="state of malloc (see README.md)")
     parser.add_argument("--seconds", type=float, default=0.3, help="length of one timed server run (default 0.3)")
     parser.add_argument("--json", type=Path, metavar="FILE", help="also write every value as JSON")
-    parser.add_argument("--write", action="store_true", help="write benches/results/ (JSON and Markdown)")
+    parser.add_argument("--write", action="store_true", help="put the rows into benches/results/ (JSON, Markdown)")
     parser.add_argument("--keep", type=Path, metavar="FOLDER", help="keep callgrind's files for callgrind_annotate")
     parser.add_argument("--strict", action="store_true", help="exit with status 1 if a target is missed")
     parser.add_argument("--list", action="store_true", help="list the rows and stop")
@@ -169,6 +169,19 @@ def measure_python(
     return machine, rows, results
 
 
+def write_results(document: dict[str, Any]) -> None:
+    """results/: the rows just measured replace their older figures, the other rows stay."""
+    folder = HERE / "results"
+    folder.mkdir(exist_ok=True)
+    version = ".".join(document["machine"]["python"].split(".")[:2])
+    kept = folder / f"cpython-{version}.json"
+    if kept.exists():
+        older = json.loads(kept.read_text(encoding="utf-8"))
+        document = report.merged(older, document, [row.name for row in ROWS])
+    kept.write_text(report.as_text(document), encoding="utf-8")
+    kept.with_suffix(".md").write_text(report.markdown(document, list(ROWS)), encoding="utf-8")
+
+
 def main() -> int:
     chosen = options()
     rows = chosen_rows(chosen.rows)
@@ -182,16 +195,11 @@ def main() -> int:
     for python in chosen.python or [sys.executable]:
         machine, measured, results = measure_python(python, chosen, rows)
         missed |= any(v.passed is False for _, v in report.verdicts(measured, results))
+        document = report.as_document(machine, measured, results)
         if chosen.json is not None:
-            chosen.json.write_text(report.as_json(machine, measured, results), encoding="utf-8")
+            chosen.json.write_text(report.as_text(document), encoding="utf-8")
         if chosen.write:
-            folder = HERE / "results"
-            folder.mkdir(exist_ok=True)
-            version = ".".join(machine["python"].split(".")[:2])
-            (folder / f"cpython-{version}.json").write_text(
-                report.as_json(machine, measured, results), encoding="utf-8"
-            )
-            (folder / f"cpython-{version}.md").write_text(report.markdown(machine, measured, results), encoding="utf-8")
+            write_results(document)
     return 1 if missed and chosen.strict else 0
 
 
