@@ -134,8 +134,8 @@ def main() -> int:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--pages", type=Path, required=True, help="a folder of .html files")
-    parser.add_argument("--rounds", type=int, default=12, help="how often to scrape every page")
-    parser.add_argument("--megabytes", type=int, default=128, help="how much the TLS step echoes")
+    parser.add_argument("--rounds", type=int, default=8, help="how often to scrape every page")
+    parser.add_argument("--megabytes", type=int, default=96, help="how much the TLS step echoes")
     parser.add_argument("--summary", type=Path, help="write the outcome as JSON to this file")
     parser.add_argument(
         "--require-loop", help="fail unless uvicorn's loop is of this module (segue, asyncio)"

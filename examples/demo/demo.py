@@ -87,8 +87,8 @@ def main() -> int:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--pages", type=Path, help="a folder of .html files (default: fetched with pip)")
-    parser.add_argument("--rounds", type=int, default=12, help="how often to scrape every page")
-    parser.add_argument("--pairs", type=int, default=3, help="how often to run on each loop")
+    parser.add_argument("--rounds", type=int, default=8, help="how often to scrape every page")
+    parser.add_argument("--pairs", type=int, default=2, help="how often to run on each loop")
     parser.add_argument(
         "--build", type=Path, default=Path("build/demo"), help="where downloads and results go"
     )

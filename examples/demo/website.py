@@ -58,7 +58,7 @@ def make_app(pages: dict[str, bytes], on_startup: Callable[[], Awaitable[None]] 
 
     @app.get("/broken/slow")
     async def slow() -> str:
-        await asyncio.sleep(2)
+        await asyncio.sleep(1)
         return "too late for the scraper, which waits half a second"
 
     @app.get("/broken/cut")
