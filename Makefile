@@ -37,9 +37,6 @@ $(VENV)/demo-installed: examples/demo/requirements.txt $(VENV)/segue-installed
 	$(RUN) -m pip install -q -r examples/demo/requirements.txt
 	@touch $@
 
-# What `maturin develop` puts beside the Python sources would hide the installed wheel from nobody: tests run from here,
-# but only `python/` on the path would reach it.
-
 # ---- the commands ---------------------------------------------------------------------------------------------------
 
 .PHONY: demo
@@ -74,7 +71,7 @@ suites: $(VENV)/tests-installed  ## other projects' test suites on Segue, compar
 .PHONY: matrix
 matrix: conformance  ## the same on Python 3.14 and 3.15 too, out of Debian sid (needs root)
 	scripts/sid.sh make $(SID)
-	scripts/sid.sh run $(SID) scripts/conformance.sh python3.14 python3.15
+	CARGO_TARGET_DIR=$(CACHE)/target-sid scripts/sid.sh run $(SID) scripts/conformance.sh python3.14 python3.15
 
 .PHONY: wheel
 wheel:  ## a manylinux wheel per interpreter in dist/, installed and tested without cargo on the PATH
