@@ -19,7 +19,6 @@ class Project:
     arguments: tuple[str, ...] = ()  # to pytest
     plugins: tuple[str, ...] = ()  # loaded explicitly; nothing else is autoloaded
     as_uvloop: bool = False  # the suite builds its loop with uvloop's factories
-    autoload: bool = False  # the suite starts pytest itself and relies on plugin autoloading
     silent_loggers: tuple[str, ...] = ()
 
 
@@ -118,14 +117,6 @@ PROJECTS = {
             plugins=("pytest_asyncio.plugin",),
         ),
         Project("asyncstdlib", "3.14.0", tests=("unittests",), arguments=("unittests",)),
-        Project(
-            "pytest-asyncio",
-            "1.5.0",
-            requires=("hypothesis",),
-            tests=("tests", "pyproject.toml"),
-            arguments=("tests",),
-            autoload=True,
-        ),
         Project(
             "httpcore",
             "1.0.9",

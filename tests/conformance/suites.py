@@ -106,8 +106,7 @@ def run_project(project: Project, loop: str, options: argparse.Namespace) -> Uni
         arguments += ["-p", plugin]
     arguments += options.only
     environment = {"PYTHONPATH": os.pathsep.join(filter(None, [str(packages), os.environ.get("PYTHONPATH")]))}
-    if not project.autoload:
-        environment["PYTEST_DISABLE_PLUGIN_AUTOLOAD"] = "1"
+    environment["PYTEST_DISABLE_PLUGIN_AUTOLOAD"] = "1"
     try:
         return run_unit(
             project.name,
