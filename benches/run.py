@@ -9,6 +9,7 @@ import fnmatch
 import json
 import os
 import platform
+import signal
 import subprocess
 import sys
 import tempfile
@@ -183,6 +184,7 @@ def write_results(document: dict[str, Any]) -> None:
 
 
 def main() -> int:
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # leave by the way that ends the children
     chosen = options()
     rows = chosen_rows(chosen.rows)
     if chosen.list:
