@@ -620,7 +620,7 @@ pub fn current_time(py: Python<'_>) -> PyResult<f64> {
     let loop_ = call(getattr_running()?.as_ptr(), &[])?;
     match LoopCore::of(loop_.as_ptr()) {
         Some(core) => Ok(seconds_now(core)),
-        None => loop_.bound(py).call_method0("time")?.extract(),
+        None => loop_.bound(py).call_method0(pyo3::intern!(py, "time"))?.extract(),
     }
 }
 

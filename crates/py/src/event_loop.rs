@@ -310,7 +310,7 @@ impl LoopCore {
             return Flow::Break(raise_object(exc));
         }
         let report = || -> R<()> {
-            let name = Obj::str("_callback_failed")?;
+            let name = Obj::name("_callback_failed")?;
             let handle = what.handle(slf)?;
             call_method(name.as_ptr(), &[slf, handle.as_ptr(), exc.as_ptr()]).map(drop)
         };
@@ -328,7 +328,7 @@ impl LoopCore {
             return;
         }
         let report = || -> R<()> {
-            let name = Obj::str("_callback_was_slow")?;
+            let name = Obj::name("_callback_was_slow")?;
             let handle = what.handle(slf)?;
             let seconds = Obj::float(seconds)?;
             call_method(name.as_ptr(), &[slf, handle.as_ptr(), seconds.as_ptr()]).map(drop)
@@ -430,7 +430,7 @@ pub fn descriptor(o: &Bound<'_, PyAny>) -> PyResult<RawFd> {
     let fd = if unsafe { ffi::PyLong_Check(o.as_ptr()) } != 0 {
         o.extract::<RawFd>()?
     } else {
-        let fileno = o.call_method0("fileno").and_then(|n| n.extract::<RawFd>());
+        let fileno = o.call_method0(pyo3::intern!(o.py(), "fileno")).and_then(|n| n.extract::<RawFd>());
         fileno.map_err(|_| {
             PyValueError::new_err(format!("Invalid file object: {}", crate::raw::globals::repr(o.as_ptr())))
         })?
@@ -691,7 +691,7 @@ impl LoopCore {
         match self.io.unwatch(number, direction) {
             None => Ok(false),
             Some(handle) => {
-                handle.bound(py).call_method0("cancel")?;
+                handle.bound(py).call_method0(pyo3::intern!(py, "cancel"))?;
                 Ok(true)
             }
         }
@@ -721,7 +721,7 @@ fn watch(
     let file = (!is_number).then(|| Obj::from(fd.clone()));
     let old = core.io.watch(descriptor(fd)?, file, direction, handle.clone())?;
     if let Some(old) = old {
-        old.bound(slf.py()).call_method0("cancel")?;
+        old.bound(slf.py()).call_method0(pyo3::intern!(slf.py(), "cancel"))?;
     }
     Ok(handle.bound(slf.py()).unbind())
 }

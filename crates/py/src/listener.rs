@@ -10,6 +10,7 @@ use std::os::fd::RawFd;
 use net::socket::{accept, Accepted};
 use net::Readiness;
 use pyo3::ffi::{self, PyObject};
+use pyo3::intern;
 use pyo3::prelude::*;
 use pyo3::{PyTraverseError, PyVisit};
 
@@ -62,7 +63,7 @@ impl Listener {
             on_connection: Slot::default(),
             context: Slot::default(),
             make_socket: Slot::default(),
-            fd: Cell::new(sock.call_method0("fileno")?.extract()?),
+            fd: Cell::new(sock.call_method0(intern!(sock.py(), "fileno"))?.extract()?),
             token: Cell::new(None),
             exhausted: Cell::new(false),
             closed: Cell::new(false),
@@ -71,9 +72,9 @@ impl Listener {
         listener.sock.set(Obj::from(sock.clone()));
         listener.on_connection.set(Obj::from(on_connection.clone()));
         listener.context.set(copy_context()?);
-        let family = sock.getattr("family")?;
-        let kind = sock.getattr("type")?;
-        let proto = sock.getattr("proto")?;
+        let family = sock.getattr(intern!(sock.py(), "family"))?;
+        let kind = sock.getattr(intern!(sock.py(), "type"))?;
+        let proto = sock.getattr(intern!(sock.py(), "proto"))?;
         listener.make_socket.set(Obj::tuple(&[family.as_ptr(), kind.as_ptr(), proto.as_ptr()])?);
         Ok(listener)
     }
@@ -178,8 +179,8 @@ impl Listener {
             let items = [(n.message, message.as_ptr()), (n.exception, exc.as_ptr()), (key.as_ptr(), shown.as_ptr())];
             call_exception_handler(loop_.as_ptr(), &items)?;
         }
-        let start = crate::raw::obj::getattr(o, Obj::str("start")?.as_ptr())?;
-        let later = Obj::str("call_later")?;
+        let start = crate::raw::obj::getattr(o, Obj::name("start")?.as_ptr())?;
+        let later = Obj::name("call_later")?;
         let delay = Obj::int(RETRY_DELAY)?;
         call_method(later.as_ptr(), &[loop_.as_ptr(), delay.as_ptr(), start.as_ptr()]).map(drop)
     }

@@ -73,7 +73,7 @@ fn debug_checks(slf: *mut PyObject, core: &LoopCore, callback: *mut PyObject, me
     if own_thread {
         parts::check_thread(core)?;
     }
-    let name = Obj::str("_check_callback")?;
+    let name = Obj::name("_check_callback")?;
     let method = Obj::str(method)?;
     call_method(name.as_ptr(), &[slf, callback, method.as_ptr()]).map(drop)
 }

@@ -297,7 +297,7 @@ fn is_done(waiter: &Obj) -> R<bool> {
         // SAFETY: ours.
         return Ok(unsafe { future::state(waiter.as_ptr()) }.is_done());
     }
-    match getattr_opt(waiter.as_ptr(), Obj::str("done")?.as_ptr())? {
+    match getattr_opt(waiter.as_ptr(), Obj::name("done")?.as_ptr())? {
         Some(done) => is_true(call(done.as_ptr(), &[])?.as_ptr()),
         None => Ok(false),
     }

@@ -403,7 +403,7 @@ fn wraps_stop_iteration() -> R<bool> {
     let class = super::globals::attr(&super::globals::import("asyncio.futures")?, "_PyFuture")?;
     let code = super::globals::attr(&super::globals::attr(&class, "set_exception")?, "__code__")?;
     let names = super::globals::attr(&code, "co_names")?;
-    let wanted = Obj::str("RuntimeError")?;
+    let wanted = Obj::name("RuntimeError")?;
     // SAFETY: a tuple and a string, both alive.
     match unsafe { ffi::PySequence_Contains(names.as_ptr(), wanted.as_ptr()) } {
         -1 => Err(Raised),

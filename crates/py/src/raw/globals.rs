@@ -98,7 +98,7 @@ pub fn import(module: &str) -> R<Obj> {
 }
 
 pub fn attr(obj: &Obj, name: &str) -> R<Obj> {
-    getattr(obj.as_ptr(), Obj::str(name)?.as_ptr())
+    getattr(obj.as_ptr(), Obj::name(name)?.as_ptr())
 }
 
 /// Fills everything and creates the types. Called once, by the module's init.

@@ -89,6 +89,17 @@ impl Obj {
         unsafe { Obj::owned(ffi::PyUnicode_FromStringAndSize(value.as_ptr().cast(), value.len() as isize)) }
     }
 
+    /// An interned string, for what is looked up: the types' method cache keeps every string it was asked for, so that
+    /// a new one each time would fill it and push out what others look up.
+    pub fn name(value: &str) -> R<Obj> {
+        let mut name = Obj::str(value)?.into_ptr();
+        // SAFETY: a string that we own; interning gives another reference in its place.
+        unsafe {
+            ffi::PyUnicode_InternInPlace(&mut name);
+            Obj::owned(name)
+        }
+    }
+
     /// A tuple of new references.
     pub fn tuple(items: &[*mut PyObject]) -> R<Obj> {
         // SAFETY: every item is alive while the caller holds it; SET_ITEM steals the new references.

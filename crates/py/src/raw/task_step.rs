@@ -227,8 +227,7 @@ fn from_error() -> Outcome {
     };
     // SAFETY: StopIteration is alive.
     if is_instance(exc.as_ptr(), unsafe { ffi::PyExc_StopIteration }) {
-        // SAFETY: a C string.
-        let value = unsafe { Obj::owned(ffi::PyObject_GetAttrString(exc.as_ptr(), c"value".as_ptr())) };
+        let value = Obj::name("value").and_then(|name| super::obj::getattr(exc.as_ptr(), name.as_ptr()));
         if let Ok(value) = value {
             return Outcome::Returned(value);
         }

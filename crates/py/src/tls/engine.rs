@@ -61,7 +61,7 @@ impl Engine {
         let incoming = call(ssl.memory_bio, &[])?;
         let outgoing = call(ssl.memory_bio, &[])?;
         let wrap = attr(context, "wrap_bio")?;
-        let names = Obj::tuple(&[Obj::str("server_side")?.as_ptr(), Obj::str("server_hostname")?.as_ptr()])?;
+        let names = Obj::tuple(&[Obj::name("server_side")?.as_ptr(), Obj::name("server_hostname")?.as_ptr()])?;
         let server_side = Obj::bool(server_side);
         let args = [incoming.as_ptr(), outgoing.as_ptr(), server_side.as_ptr(), server_hostname.as_ptr()];
         let object = call_kw(wrap.as_ptr(), &args, names.as_ptr())?;
@@ -250,7 +250,7 @@ impl Engine {
 
 fn pending(bio: &Slot) -> R<usize> {
     match bio.obj() {
-        Some(bio) => number(&getattr(bio.as_ptr(), Obj::str("pending")?.as_ptr())?),
+        Some(bio) => number(&getattr(bio.as_ptr(), Obj::name("pending")?.as_ptr())?),
         None => Ok(0),
     }
 }

@@ -31,7 +31,7 @@ pub fn caught_all() -> R<Obj> {
 
 /// `logger.debug(form, *args, exc_info=exc)`.
 pub fn log_debug(form: &str, args: &[*mut PyObject], exc: Option<&Obj>) -> R<()> {
-    let debug = getattr(globals().logger, Obj::str("debug")?.as_ptr())?;
+    let debug = getattr(globals().logger, Obj::name("debug")?.as_ptr())?;
     let form = Obj::str(form)?;
     let mut all = vec![form.as_ptr()];
     all.extend_from_slice(args);

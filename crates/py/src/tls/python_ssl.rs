@@ -80,7 +80,7 @@ impl PythonSsl {
             return Ok(true);
         }
         let same = |name: &str, own: &Obj| -> R<bool> {
-            let found = getattr_opt(class.as_ptr(), Obj::str(name)?.as_ptr())?;
+            let found = getattr_opt(class.as_ptr(), Obj::name(name)?.as_ptr())?;
             Ok(found.is_some_and(|f| f.as_ptr() == own.as_ptr()))
         };
         Ok(same("read", &self.read)? && same("write", &self.write)?)
@@ -101,7 +101,7 @@ fn library_behind(module: &Obj) -> R<Option<Library>> {
 
 /// Calls a method by its text, for what happens once per connection.
 pub fn call_named(object: *mut PyObject, method: &str, args: &[*mut PyObject]) -> R<Obj> {
-    let name = Obj::str(method)?;
+    let name = Obj::name(method)?;
     let mut all = Vec::with_capacity(args.len() + 1);
     all.push(object);
     all.extend_from_slice(args);

@@ -178,7 +178,7 @@ fn fill_once(o: *mut PyObject, s: &Tls) -> R<bool> {
         Ok(Got::Bytes(_)) if s.phase.get() == Phase::Flushing && !s.app_reading_paused.get() => Ok(true),
         // The buffer is full: there may be more, which others let us wait for.
         Ok(Got::Bytes(_)) => {
-            s.call_soon(&getattr(o, Obj::str("_do_read")?.as_ptr())?, &[])?;
+            s.call_soon(&getattr(o, Obj::name("_do_read")?.as_ptr())?, &[])?;
             Ok(false)
         }
         _ => Ok(false),
@@ -230,7 +230,7 @@ pub fn resume(o: *mut PyObject) -> R<()> {
     if !s.app_reading_paused.replace(false) {
         return Ok(());
     }
-    s.call_soon(&getattr(o, Obj::str("_resume_reading_now")?.as_ptr())?, &[])
+    s.call_soon(&getattr(o, Obj::name("_resume_reading_now")?.as_ptr())?, &[])
 }
 
 pub fn resume_now(o: *mut PyObject) -> R<()> {

@@ -60,7 +60,7 @@ pub fn fatal_error(o: *mut PyObject, exc: Obj, message: &str) -> R<()> {
 
 /// `logger.debug("%r: %s", transport, message, exc_info=exc)`.
 fn log_debug(o: *mut PyObject, exc: &Obj, message: &str) -> R<()> {
-    let debug = crate::raw::obj::getattr(globals().logger, Obj::str("debug")?.as_ptr())?;
+    let debug = crate::raw::obj::getattr(globals().logger, Obj::name("debug")?.as_ptr())?;
     let (form, text) = (Obj::str("%r: %s")?, Obj::str(message)?);
     let names = Obj::tuple(&[Obj::str("exc_info")?.as_ptr()])?;
     call_kw(debug.as_ptr(), &[form.as_ptr(), o, text.as_ptr(), exc.as_ptr()], names.as_ptr()).map(drop)
@@ -138,7 +138,7 @@ fn release(o: *mut PyObject, s: &State) -> R<()> {
 }
 
 fn fail_waiter(waiter: &Obj) -> R<()> {
-    let done = call_method(Obj::str("done")?.as_ptr(), &[waiter.as_ptr()])?;
+    let done = call_method(Obj::name("done")?.as_ptr(), &[waiter.as_ptr()])?;
     if crate::raw::obj::is_true(done.as_ptr())? {
         return Ok(());
     }

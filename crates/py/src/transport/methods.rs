@@ -94,7 +94,7 @@ fn set_extra(o: *mut PyObject, sock: *mut PyObject, extra: *mut PyObject, kind: 
         if kind == Kind::Socket {
             put("socket", call(globals().transport_socket, &[sock])?)?;
             put("sockname", address_or_none(sock, "getsockname")?)?;
-            let key = Obj::str("peername")?;
+            let key = Obj::name("peername")?;
             if ffi::PyDict_Contains(dict.as_ptr(), key.as_ptr()) == 0 {
                 put("peername", address_or_none(sock, "getpeername")?)?;
             }
@@ -107,7 +107,7 @@ fn set_extra(o: *mut PyObject, sock: *mut PyObject, extra: *mut PyObject, kind: 
 
 /// What asyncio stores for a socket that cannot tell (not connected, closed by the peer already): None.
 fn address_or_none(sock: *mut PyObject, method: &str) -> R<Obj> {
-    match call_method(Obj::str(method)?.as_ptr(), &[sock]) {
+    match call_method(Obj::name(method)?.as_ptr(), &[sock]) {
         Ok(address) => Ok(address),
         // SAFETY: OSError is alive.
         Err(Raised) if unsafe { ffi::PyErr_ExceptionMatches(ffi::PyExc_OSError) } != 0 => {
@@ -267,7 +267,7 @@ fn make_empty_waiter(o: *mut PyObject) -> R<Obj> {
     if s.empty_waiter.is_set() {
         return Err(runtime_error("Empty waiter is already set"));
     }
-    let create = Obj::str("create_future")?;
+    let create = Obj::name("create_future")?;
     let waiter = call_method(create.as_ptr(), &[s.loop_.obj_or_none().as_ptr()])?;
     s.empty_waiter.set(waiter.clone());
     if s.outbox.borrow().is_empty() {

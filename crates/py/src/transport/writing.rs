@@ -103,7 +103,7 @@ fn dropped(s: &State) -> R<bool> {
             _ => "pipe closed by peer or os.write(pipe, data) raised exception.",
         };
         let logger = globals().logger;
-        let warning = Obj::str("warning")?;
+        let warning = Obj::name("warning")?;
         call_method(warning.as_ptr(), &[logger, Obj::str(text)?.as_ptr()])?;
     }
     s.lost.set(s.lost.get() + 1);
