@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import sys
 import traceback
-from asyncio.log import logger
+
+# Not asyncio's logger: programs count what asyncio logs.
+logger = logging.getLogger("segue")
 
 
 def report_blocking_line(thread: int, seconds: float, what: str) -> None:
