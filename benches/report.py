@@ -165,10 +165,22 @@ def row_document(machine: dict[str, Any], row: Row, figures: dict[str, Figures])
     }
 
 
-def merged(older: dict[str, Any], newer: dict[str, Any], order: list[str]) -> dict[str, Any]:
-    """The newer document, and from the older one the rows that weren't measured again."""
-    rows = {row["name"]: row for row in [*older["rows"], *newer["rows"]]}
-    return {"machine": newer["machine"], "rows": [rows[name] for name in order if name in rows]}
+def merged(older: dict[str, Any], newer: dict[str, Any], known: tuple[Row, ...]) -> dict[str, Any]:
+    """The newer document, and from the older one what wasn't measured again.
+
+    A timed row is taken as a whole, because its ratios are of rounds in which the contenders took turns. Of a
+    counted one, contenders that weren't counted again stay.
+    """
+    before = {row["name"]: row for row in older["rows"]}
+    after = {row["name"]: row for row in newer["rows"]}
+    rows = []
+    for row in known:
+        if row.name in after and row.name in before and row.run.method in COUNTED:
+            figures = figures_of(before[row.name]) | figures_of(after[row.name])
+            rows.append(row_document(newer["machine"], row, figures))
+        elif row.name in after or row.name in before:
+            rows.append(after.get(row.name) or before[row.name])
+    return {"machine": newer["machine"], "rows": rows}
 
 
 def figures_of(row: dict[str, Any]) -> dict[str, Figures]:

@@ -178,7 +178,7 @@ def write_results(document: dict[str, Any]) -> None:
     kept = folder / f"cpython-{version}.json"
     if kept.exists():
         older = json.loads(kept.read_text(encoding="utf-8"))
-        document = report.merged(older, document, [row.name for row in ROWS])
+        document = report.merged(older, document, ROWS)
     kept.write_text(report.as_text(document), encoding="utf-8")
     kept.with_suffix(".md").write_text(report.markdown(document, list(ROWS)), encoding="utf-8")
 
