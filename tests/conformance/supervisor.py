@@ -26,6 +26,8 @@ from pathlib import Path
 OUTCOMES = ("passed", "failed", "error", "hang", "crash", "skipped")
 BAD = ("failed", "error", "hang", "crash")
 OUTPUT_TAIL = 6000
+# Importing and collecting a large suite takes longer than any of its tests.
+STARTUP_FACTOR = 5
 
 
 @dataclasses.dataclass
@@ -182,7 +184,7 @@ def _follow(worker: _Worker, run: UnitRun, limits: Limits, unit_deadline: float)
             reason = (
                 f"the whole unit took longer than {limits.per_unit:g} s"
                 if out_of_time
-                else f"no sign of life for {limits.per_test:g} s"
+                else f"no sign of life for {time.monotonic() - started:.0f} s"
             )
             run.results.append(Result(what, "hang", f"{reason}\n{worker.output_tail()}", time.monotonic() - started))
             return out_of_time or running is None
@@ -219,8 +221,10 @@ def _watch_exit(worker: _Worker, run: UnitRun, limits: Limits) -> None:
 
 def _lines(worker: _Worker, limits: Limits, unit_deadline: float) -> Iterator[bytes | None]:
     """Event lines; ends when the process is gone; a None is a timeout and the last item."""
+    patience = STARTUP_FACTOR * limits.per_test
     while True:
-        line = worker.wait_for_line(min(limits.per_test, max(0.0, unit_deadline - time.monotonic())))
+        line = worker.wait_for_line(min(patience, max(0.0, unit_deadline - time.monotonic())))
+        patience = limits.per_test
         if line == b"":
             return
         yield line
