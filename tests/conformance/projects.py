@@ -64,7 +64,7 @@ PROJECTS = {
                 "zlib_ng",
                 "gunicorn",
             ),
-            tests=("tests", "pytest.ini", "examples"),
+            tests=("tests", "pytest.ini", "examples", "README.rst"),
             arguments=(
                 *PLAIN,
                 "-m",
