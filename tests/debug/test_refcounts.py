@@ -28,7 +28,7 @@ import trustme
 
 # A leak of one object in each round shows as ROUNDS more in each window of ROUNDS.
 WARM_UP = 5
-ROUNDS = 30
+ROUNDS = 20
 WINDOWS = 8
 ALLOWED_OBJECTS = ROUNDS // 2
 ALLOWED_REFERENCES = ROUNDS // 2
