@@ -6,7 +6,6 @@ affinity mask, the load on the last. Deciding what to run, in which order and wh
 summary.py's.
 """
 
-import contextlib
 import hashlib
 import json
 import os
@@ -17,7 +16,7 @@ import sys
 import tempfile
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -43,6 +42,7 @@ class Bench:
     warm: float = 0.1  # seconds of load that don't count
     seconds: float = 0.3  # seconds of load that do
     environment: dict[str, dict[str, str]] = field(default_factory=dict)  # extra variables by contender
+    realtime: bool = False  # timed servers, loads and workloads run before all other processes
     keep: Path | None = None  # where callgrind's files are kept for callgrind_annotate
 
     def measure(self, run: Run, contender: str) -> dict[str, float]:
@@ -65,13 +65,11 @@ class Bench:
     # -- one kind of figure each -----------------------------------------------------------------------------
 
     def _time(self, run: Run, contender: str) -> dict[str, float]:
-        with before_everything_else():
-            result = self._in_process(run, contender, "run", run.n, pin=True)
+        result = self._in_process(run, contender, "run", run.n, pin=True)
         return {"wall_us": result["seconds"] / run.n * 1e6, "cpu_us": result["cpu"] / run.n * 1e6}
 
     def _throughput(self, run: Run, contender: str) -> dict[str, float]:
-        with before_everything_else():
-            result = self._serve(run, contender, None)
+        result = self._serve(run, contender, None)
         return {
             "per_second": result["messages"] / result["seconds"],
             "cpu_us": result["cpu"] / result["all_messages"] * 1e6,
@@ -127,7 +125,7 @@ class Bench:
                 capture_output=True,
                 text=True,
                 timeout=TIMEOUT,
-                preexec_fn=_pin_to(0) if pin else None,
+                preexec_fn=_pin_to(0, self.realtime) if pin else None,
             )
         except subprocess.TimeoutExpired:
             raise MeasurementError(f"no result after {TIMEOUT:.0f} s") from None
@@ -147,7 +145,7 @@ class Bench:
                 stdout=subprocess.PIPE,
                 stderr=errors,
                 text=True,
-                preexec_fn=None if prefix else _pin_to(0),
+                preexec_fn=None if prefix else _pin_to(0, self.realtime and n is None),
             )
             try:
                 assert server.stdin is not None and server.stdout is not None
@@ -166,7 +164,7 @@ class Bench:
                     capture_output=True,
                     text=True,
                     timeout=SERVER_TIMEOUT,
-                    preexec_fn=_pin_to(-1),
+                    preexec_fn=_pin_to(-1, self.realtime and n is None),
                 )
                 server.stdin.close()
                 server.wait(SERVER_TIMEOUT)
@@ -193,28 +191,16 @@ class Bench:
         return figures
 
 
-def _pin_to(index: int) -> Callable[[], None]:
+def _pin_to(index: int, realtime: bool) -> Callable[[], None]:
     """Run the child on one CPU of our mask: 0 is the first, -1 the last (the same one if it is alone)."""
     cpu = sorted(os.sched_getaffinity(0))[index]
-    return lambda: os.sched_setaffinity(0, {cpu})
 
+    def before_exec() -> None:
+        os.sched_setaffinity(0, {cpu})
+        if realtime:
+            os.sched_setscheduler(0, os.SCHED_FIFO, os.sched_param(1))
 
-@contextlib.contextmanager
-def before_everything_else() -> Iterator[None]:
-    """Where we may (as root), this thread and the children it starts run before all other processes.
-
-    Neighbours then disturb the timed rows far less: a few percent where they would halve a throughput.
-    """
-    try:
-        os.sched_setscheduler(0, os.SCHED_FIFO, os.sched_param(1))
-    except PermissionError:
-        yield
-        return
-    try:
-        yield
-    finally:
-        os.sched_setscheduler(0, os.SCHED_OTHER, os.sched_param(0))
-        time.sleep(0.05)  # the kernel stops real-time processes that use more than 95 % of a second
+    return before_exec
 
 
 def _result(status: int, output: str, errors: str) -> dict[str, float]:

@@ -36,6 +36,11 @@ def options() -> argparse.Namespace:
     parser.add_argument("--python", action="append", help="interpreter to measure (again for more; default: this one)")
     parser.add_argument("--heap", choices=("grown", "fresh"), default="grown", help="state of malloc (see README.md)")
     parser.add_argument("--seconds", type=float, default=0.3, help="length of one timed server run (default 0.3)")
+    parser.add_argument(
+        "--realtime",
+        action="store_true",
+        help="timed processes get real-time priority (root): steady on a busy machine, which stalls meanwhile",
+    )
     parser.add_argument("--json", type=Path, metavar="FILE", help="also write every value as JSON")
     parser.add_argument("--write", action="store_true", help="put the rows into benches/results/ (JSON, Markdown)")
     parser.add_argument("--keep", type=Path, metavar="FOLDER", help="keep callgrind's files for callgrind_annotate")
@@ -140,6 +145,7 @@ def measure_python(
         "pairs": chosen.pairs,
         "repeats": chosen.repeats,
         "heap": chosen.heap,
+        "realtime": chosen.realtime,
     }
     print(f"\nCPython {machine['python']}, {machine['cpu']}, {machine['cpus']} CPUs,", end=" ")
     print(f"load {machine['load_before']:.1f}")
@@ -157,6 +163,7 @@ def measure_python(
     measured: dict[Run, dict[str, Figures]] = {}
     with tempfile.TemporaryDirectory(prefix="segue-bench-") as scratch:
         bench = Bench(python, Path(scratch), chosen.heap, seconds=chosen.seconds, keep=chosen.keep)
+        bench.realtime = chosen.realtime
         bench.environment = environments
         for row in rows:
             if row.run.method in absent:
