@@ -216,6 +216,8 @@ CASES = [
         "class H(logging.Handler):\n"
         "  def emit(self, r): print(r.levelname, re.sub('[0-9.]+ seconds', 'T', r.getMessage())[-20:])\n"
         "logging.getLogger('asyncio').addHandler(H())\n"
+        # Segue says more, on a logger of its own: docs/compatibility.md.
+        "logging.getLogger('segue').disabled = True\n"
         "async def main():\n  time.sleep(0.2)\nasyncio.run(main())",
         env={"PYTHONASYNCIODEBUG": "1"},
     ),

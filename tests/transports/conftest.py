@@ -1,4 +1,4 @@
-"""Every behaviour test here runs on asyncio's loop and on Segue's: `run` is a fixture that runs a coroutine on either."""
+"""Every behaviour test here runs on asyncio's loop and on Segue's: `run` runs a coroutine on either."""
 
 from __future__ import annotations
 
