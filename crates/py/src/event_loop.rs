@@ -564,6 +564,10 @@ impl LoopCore {
 
     /// The transport that a descriptor belongs to, or None.
     fn _owner_of(&self, py: Python<'_>, fd: &Bound<'_, PyAny>) -> PyResult<Option<Py<PyAny>>> {
+        // A closed socket or file belongs to nobody.
+        if fd.call_method0("fileno").and_then(|n| n.extract::<RawFd>()).is_ok_and(|n| n < 0) {
+            return Ok(None);
+        }
         Ok(self.io.owner(descriptor(fd)?).map(|o| o.bound(py).unbind()))
     }
 
