@@ -22,8 +22,11 @@ use crate::raw::obj::{call, call_method, is_interrupt, os_error, raise_object, r
 use crate::raw::{globals::globals, handle, registry, task, task_step, Obj, Raised, Slot, R};
 use crate::recorder::Recorder;
 
-/// How long other Python threads wait at most while the loop never blocks: the interpreter's own switch interval.
-const MAX_ATTACHED: u64 = 5_000_000;
+/// While jobs keep coming, how often the interpreter gets its chance to switch threads: nanoseconds.
+const GIVE_WAY_EVERY: u64 = 1_000_000;
+
+/// How many jobs may run before the clock is asked whether that time is over.
+const JOBS_PER_LOOK: u32 = 64;
 
 /// How many turns may pass without looking for I/O.
 const MAX_SKIPPED: u32 = 7;
@@ -51,8 +54,8 @@ pub struct LoopCore {
     /// Something was written, watched or closed since the last look for I/O.
     pub io_touched: Cell<bool>,
     skipped_polls: Cell<u32>,
-    last_detached: Cell<u64>,
-    busy_turns: Cell<u32>,
+    jobs_since_look: Cell<u32>,
+    last_gave_way: Cell<u64>,
     /// What the watchdog of debug mode looks at.
     pub watch: std::sync::Arc<crate::watchdog::Watch>,
     watchdog: RefCell<Option<crate::watchdog::Guard>>,
@@ -72,7 +75,7 @@ impl Driver<Job> for Waiter<'_> {
 
     fn wait(&self, wait: Wait, ready: &ReadyQueue<Job>) -> R<()> {
         if wait == Wait::Poll && self.0.may_skip_poll() {
-            return self.0.check_signals();
+            return Ok(());
         }
         registry::settle(self.0, self.1);
         self.0.wait(wait)?;
@@ -166,27 +169,26 @@ impl LoopCore {
         Ok(())
     }
 
-    /// Waits for the outside world, letting go of the GIL, and runs Python's signal handlers afterwards.
+    /// Waits for the outside world, letting go of the GIL, and runs Python's signal handlers afterwards. Only to look takes
+    /// no time: the GIL is kept, and [`LoopCore::give_way_if_due`] lets others run.
     fn wait(&self, wait: Wait) -> R<()> {
         let timeout = match wait {
             Wait::Poll => Some(Duration::ZERO),
             Wait::For(d) => Some(d.min(Duration::from_secs(24 * 3600))),
             Wait::Forever => None,
         };
-        let result = if wait == Wait::Poll && !self.must_let_others_run() {
+        let result = if wait == Wait::Poll {
             self.io.reactor.wait(timeout)
         } else {
             self.watch.idle();
             self.io.reactor.about_to_wait();
             // SAFETY: attached; nothing of Python is touched until the thread is attached again.
-            let result = unsafe {
+            unsafe {
                 let state = ffi::PyEval_SaveThread();
                 let result = self.io.reactor.wait(timeout);
                 ffi::PyEval_RestoreThread(state);
                 result
-            };
-            self.last_detached.set(self.clock.now());
-            result
+            }
         };
         result.map_err(|e| os_error(&e))?;
         self.check_signals()
@@ -225,11 +227,31 @@ impl LoopCore {
         Ok(())
     }
 
-    /// A loop that never blocks, and whose turns may never enter Python code, still lets other threads run in time.
-    fn must_let_others_run(&self) -> bool {
-        let turns = self.busy_turns.get().wrapping_add(1);
-        self.busy_turns.set(turns);
-        turns % 8 == 0 && self.clock.now().saturating_sub(self.last_detached.get()) > MAX_ATTACHED
+    /// After each job: every now and then other threads and signal handlers get their chance, also if no job ever enters
+    /// Python code.
+    #[inline(always)]
+    fn after_job(&self) -> R<()> {
+        let jobs = self.jobs_since_look.get() + 1;
+        self.jobs_since_look.set(jobs);
+        if jobs < JOBS_PER_LOOK {
+            return Ok(());
+        }
+        self.give_way_if_due()
+    }
+
+    /// The interpreter hands the GIL to a thread that has waited its switch interval, and runs signal handlers and the
+    /// collector, when Python code is entered. Letting go of the GIL for a moment instead is no fair exchange: the thread
+    /// that is told so usually comes too late, and starts waiting for its interval anew.
+    #[cold]
+    #[inline(never)]
+    fn give_way_if_due(&self) -> R<()> {
+        self.jobs_since_look.set(0);
+        let now = self.clock.now();
+        if now.saturating_sub(self.last_gave_way.get()) < GIVE_WAY_EVERY {
+            return Ok(());
+        }
+        self.last_gave_way.set(now);
+        call(globals().python_function, &[]).map(drop)
     }
 
     fn run_job(&self, slf: *mut PyObject, job: Job) -> Flow<Raised> {
@@ -464,8 +486,8 @@ impl LoopCore {
             hash: Cell::new(0),
             io_touched: Cell::new(true),
             skipped_polls: Cell::new(0),
-            last_detached: Cell::new(0),
-            busy_turns: Cell::new(0),
+            jobs_since_look: Cell::new(0),
+            last_gave_way: Cell::new(0),
             watch: Default::default(),
             watchdog: RefCell::default(),
         })
@@ -475,14 +497,15 @@ impl LoopCore {
     fn _run(slf: &Bound<'_, Self>) -> PyResult<()> {
         let core = slf.get();
         let clock = core.clock;
-        core.last_detached.set(clock.now());
         core.io_touched.set(true);
         core.hash.set(slf.hash()?);
         core.watch_if_debug()?;
         let result = loop {
-            if let Err(raised) =
-                core.scheduler.turn(&clock, &Waiter(core, slf.as_ptr()), |job| core.run_job(slf.as_ptr(), job))
-            {
+            let run = |job| match core.run_job(slf.as_ptr(), job) {
+                Flow::Continue => core.after_job().map_or_else(Flow::Break, |()| Flow::Continue),
+                leave => leave,
+            };
+            if let Err(raised) = core.scheduler.turn(&clock, &Waiter(core, slf.as_ptr()), run) {
                 break Err(raised.into());
             }
             if core.scheduler.is_stopping() {

@@ -59,6 +59,8 @@ pub struct Globals {
     pub buffered_protocol: *mut PyObject,
     pub transport_socket: *mut PyObject,
     pub set_result_unless_cancelled: *mut PyObject,
+    /// A function in Python that does nothing: the interpreter does its own chores when it is called.
+    pub python_function: *mut PyObject,
     pub logger: *mut PyObject,
     pub c_future: *mut PyTypeObject,
     pub c_task: *mut PyTypeObject,
@@ -95,6 +97,12 @@ pub fn import(module: &str) -> R<Obj> {
     let name = Obj::str(module)?;
     // SAFETY: a live string.
     unsafe { Obj::owned(ffi::PyImport_Import(name.as_ptr())) }
+}
+
+fn python_function() -> R<Obj> {
+    // SAFETY: at import, attached.
+    let py = unsafe { pyo3::Python::assume_attached() };
+    Ok(py.eval(c"lambda: None", None, None)?.into())
 }
 
 pub fn attr(obj: &Obj, name: &str) -> R<Obj> {
@@ -135,6 +143,7 @@ pub fn init(loop_type: *mut PyTypeObject) -> R<()> {
         buffered_protocol: attr(&import("asyncio.protocols")?, "BufferedProtocol")?.into_ptr(),
         transport_socket: attr(&import("asyncio.trsock")?, "TransportSocket")?.into_ptr(),
         set_result_unless_cancelled: attr(&import("asyncio.futures")?, "_set_result_unless_cancelled")?.into_ptr(),
+        python_function: python_function()?.into_ptr(),
         logger: attr(&import("asyncio.log")?, "logger")?.into_ptr(),
         extract_stack: attr(&format_helpers, "extract_stack")?.into_ptr(),
         c_future: attr(&c, "Future")?.into_ptr().cast(),
