@@ -87,7 +87,7 @@ class EventLoop(_core.LoopCore, TlsMethods, _AsyncioLoop):
         self._check_running()
         self._set_coroutine_origin_tracking(self._debug)
         old_hooks = sys.get_asyncgen_hooks()
-        wakes_for_signals = self._wake_for_signals()
+        signals_wake, set_wakeup_fd = self._wake_for_signals()
         try:
             self._thread_id = threading.get_ident()
             sys.set_asyncgen_hooks(firstiter=self._asyncgen_firstiter_hook, finalizer=self._asyncgen_finalizer_hook)
@@ -95,7 +95,7 @@ class EventLoop(_core.LoopCore, TlsMethods, _AsyncioLoop):
             if sys.version_info >= (3, 14):
                 # Where the C task functions look, whatever somebody has put into `asyncio.events`.
                 _asyncio._set_running_loop(self)
-            self._run()
+            self._run(signals_wake)
         finally:
             self._stopping = False
             self._thread_id = None
@@ -104,24 +104,27 @@ class EventLoop(_core.LoopCore, TlsMethods, _AsyncioLoop):
                 _asyncio._set_running_loop(None)
             self._set_coroutine_origin_tracking(False)
             sys.set_asyncgen_hooks(*old_hooks)
-            if wakes_for_signals:
+            if set_wakeup_fd:
                 signal.set_wakeup_fd(-1)
 
-    def _wake_for_signals(self) -> bool:
+    def _wake_for_signals(self) -> tuple[bool, bool]:
         """A signal that arrives just before the loop waits must still wake it: let it write to the self-pipe.
 
-        Only in the main thread, and only if nobody else has set a descriptor (`add_signal_handler` sets this one).
+        Only in the main thread, which alone runs handlers, and only if nobody else has set a descriptor
+        (`add_signal_handler` sets this one). Returns whether signals need no further look, and whether the descriptor
+        was set here and has to be taken back.
         """
         if threading.current_thread() is not threading.main_thread():
-            return False
+            return True, False
+        ours = self._csock.fileno()
         try:
-            before = signal.set_wakeup_fd(self._csock.fileno())
+            before = signal.set_wakeup_fd(ours)
         except (ValueError, OSError):
-            return False
+            return False, False
         if before != -1:
             signal.set_wakeup_fd(before)
-            return False
-        return True
+            return before == ours, False
+        return True, True
 
     def close(self) -> None:
         """Close the loop. Idempotent; raises RuntimeError while it runs. Scheduled callbacks are dropped."""

@@ -1,16 +1,23 @@
 //! Which descriptors are ready? mio's epoll, with tokens that never reach a descriptor registered later.
 //!
+//! mio makes the poller, registers and wakes; the wait itself is the system call on mio's descriptor, since the flags of an
+//! event are all that is wanted of it. Linux only; elsewhere it would be `mio::Poll::poll`.
+//!
 //! Our own transports are edge-triggered and registered once, for both directions: no system call per message.
 //! Users' descriptors are level-triggered (see [`crate::level`]).
 
 use std::cell::RefCell;
 use std::io;
-use std::os::fd::{AsRawFd, RawFd};
+use std::os::fd::{AsRawFd, BorrowedFd, RawFd};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::Arc;
 use std::time::Duration;
 
 use mio::unix::SourceFd;
+use rustix::buffer::spare_capacity;
+use rustix::event::epoll::{self, EventFlags};
+use rustix::event::Timespec;
+use rustix::io::Errno;
 
 /// What the caller wants to hear about.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -56,9 +63,13 @@ impl Waker {
     }
 }
 
+/// How many events one wait brings at most.
+const EVENTS: usize = 1024;
+
 pub struct Reactor {
-    poll: RefCell<mio::Poll>,
-    events: RefCell<mio::Events>,
+    /// Owns the poller.
+    _poll: mio::Poll,
+    events: RefCell<Vec<epoll::Event>>,
     registry: mio::Registry,
     epoll: RawFd,
     waker: Arc<Waker>,
@@ -71,13 +82,7 @@ impl Reactor {
         let inner = mio::Waker::new(&registry, WAKE)?;
         let waker = Arc::new(Waker { inner, waiting: AtomicBool::new(false) });
         let epoll = poll.as_raw_fd();
-        Ok(Self {
-            poll: RefCell::new(poll),
-            events: RefCell::new(mio::Events::with_capacity(1024)),
-            registry,
-            epoll,
-            waker,
-        })
+        Ok(Self { _poll: poll, events: RefCell::new(Vec::with_capacity(EVENTS)), registry, epoll, waker })
     }
 
     pub fn waker(&self) -> &Arc<Waker> {
@@ -121,37 +126,49 @@ impl Reactor {
         self.waker.waiting.store(true, Ordering::Release);
     }
 
-    /// Waits at most `timeout` (forever if none). An interrupting signal ends the wait without an error.
-    pub fn wait(&self, timeout: Option<Duration>) -> io::Result<()> {
-        let result = self.poll.borrow_mut().poll(&mut self.events.borrow_mut(), timeout);
-        self.waker.waiting.store(false, Ordering::Release);
+    /// Waits at most `timeout` (forever if none), rounded up to a millisecond. Returns whether anything happened; an
+    /// interrupting signal ends the wait without an error.
+    pub fn wait(&self, timeout: Option<Duration>) -> io::Result<bool> {
+        let timeout = timeout.map(|t| Timespec { tv_sec: t.as_secs() as i64, tv_nsec: t.subsec_nanos().into() });
+        let mut events = self.events.borrow_mut();
+        events.clear();
+        // SAFETY: open as long as `_poll` is.
+        let poller = unsafe { BorrowedFd::borrow_raw(self.epoll) };
+        let result = epoll::wait(poller, spare_capacity(&mut events), timeout.as_ref());
+        // Nobody can have set it while the loop only looked without letting go of anything.
+        if timeout.is_none_or(|t| t.tv_sec != 0 || t.tv_nsec != 0) {
+            self.waker.waiting.store(false, Ordering::Release);
+        }
         match result {
-            Err(e) if e.kind() == io::ErrorKind::Interrupted => {
-                self.events.borrow_mut().clear();
-                Ok(())
-            }
-            other => other,
+            Ok(n) => Ok(n > 0),
+            Err(Errno::INTR) => Ok(false),
+            Err(e) => Err(e.into()),
         }
     }
 
     /// What the last wait brought.
+    #[inline(always)]
     pub fn for_each_event(&self, mut f: impl FnMut(IoEvent)) {
         for event in self.events.borrow().iter() {
-            if event.token() == WAKE {
-                continue;
+            let token = event.data.u64();
+            if token != WAKE.0 as u64 {
+                f(IoEvent { token, ready: Readiness::of(event.flags) });
             }
-            let error = event.is_error();
-            let closed = event.is_read_closed();
-            let hung_up = event.is_write_closed() && closed;
-            f(IoEvent {
-                token: event.token().0 as u64,
-                ready: Readiness {
-                    readable: event.is_readable() || closed || error,
-                    writable: event.is_writable() || hung_up || error,
-                    read_closed: closed,
-                    error,
-                },
-            });
+        }
+    }
+}
+
+impl Readiness {
+    #[inline(always)]
+    fn of(flags: EventFlags) -> Readiness {
+        let has = |any: EventFlags| flags.intersects(any);
+        let error = has(EventFlags::ERR);
+        let read_closed = has(EventFlags::HUP | EventFlags::RDHUP);
+        Readiness {
+            readable: has(EventFlags::IN | EventFlags::PRI) || read_closed || error,
+            writable: has(EventFlags::OUT | EventFlags::HUP) || error,
+            read_closed,
+            error,
         }
     }
 }

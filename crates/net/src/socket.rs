@@ -1,8 +1,10 @@
 //! The system calls on a non-blocking descriptor, with an outcome instead of an errno to compare.
 
-use std::io;
-use std::mem::MaybeUninit;
-use std::os::fd::RawFd;
+use std::io::{self, IoSliceMut};
+use std::os::fd::{BorrowedFd, RawFd};
+
+use rustix::io::Errno;
+use rustix::net::SendFlags;
 
 /// What a read brought.
 #[derive(Debug)]
@@ -23,54 +25,62 @@ pub enum Sent {
     Failed(io::Error),
 }
 
-fn last_error_is_would_block() -> Result<(), io::Error> {
-    let e = io::Error::last_os_error();
-    match e.kind() {
-        io::ErrorKind::WouldBlock => Ok(()),
-        _ => Err(e),
-    }
+fn borrowed<'a>(fd: RawFd) -> BorrowedFd<'a> {
+    // SAFETY: used for one system call only. A descriptor that is closed is answered with EBADF; -1 never comes here.
+    unsafe { BorrowedFd::borrow_raw(fd) }
 }
 
-fn is_interrupted() -> bool {
-    io::Error::last_os_error().kind() == io::ErrorKind::Interrupted
-}
-
-/// `read(2)`: works for sockets, pipes and terminals alike.
-pub fn read(fd: RawFd, buf: &mut [MaybeUninit<u8>]) -> Received {
-    loop {
-        // SAFETY: the kernel writes at most `buf.len()` bytes into `buf`.
-        let n = unsafe { libc::read(fd, buf.as_mut_ptr().cast(), buf.len()) };
-        return match n {
-            0 => Received::Eof,
-            n if n > 0 => Received::Bytes(n as usize),
-            _ if is_interrupted() => continue,
-            _ => match last_error_is_would_block() {
-                Ok(()) => Received::WouldBlock,
-                Err(e) => Received::Failed(e),
-            },
-        };
-    }
-}
-
-fn sent(n: isize) -> Option<Sent> {
-    if n >= 0 {
-        return Some(Sent::Bytes(n as usize));
-    }
-    if is_interrupted() {
-        return None;
-    }
-    Some(match last_error_is_would_block() {
-        Ok(()) => Sent::WouldBlock,
-        Err(e) => Sent::Failed(e),
+#[inline(always)]
+fn received(outcome: Result<usize, Errno>) -> Option<Received> {
+    Some(match outcome {
+        Ok(0) => Received::Eof,
+        Ok(n) => Received::Bytes(n),
+        Err(Errno::INTR) => return None,
+        Err(Errno::AGAIN) => Received::WouldBlock,
+        Err(e) => Received::Failed(e.into()),
     })
 }
 
+/// `read(2)`: works for sockets, pipes and terminals alike.
+#[inline]
+pub fn read(fd: RawFd, buf: &mut [u8]) -> Received {
+    loop {
+        if let Some(received) = received(rustix::io::read(borrowed(fd), &mut *buf)) {
+            return received;
+        }
+    }
+}
+
+/// `readv(2)`: fills `first`, and what is more goes into `second`.
+#[inline]
+pub fn read_both(fd: RawFd, first: &mut [u8], second: &mut [u8]) -> Received {
+    let mut parts = [IoSliceMut::new(first), IoSliceMut::new(second)];
+    loop {
+        if let Some(received) = received(rustix::io::readv(borrowed(fd), &mut parts)) {
+            return received;
+        }
+    }
+}
+
+#[inline(always)]
+fn sent(outcome: Result<usize, Errno>) -> Option<Sent> {
+    Some(match outcome {
+        Ok(n) => Sent::Bytes(n),
+        Err(Errno::INTR) => return None,
+        Err(Errno::AGAIN) => Sent::WouldBlock,
+        Err(e) => Sent::Failed(e.into()),
+    })
+}
+
+fn libc_outcome(n: isize) -> Result<usize, Errno> {
+    usize::try_from(n).map_err(|_| Errno::from_io_error(&io::Error::last_os_error()).unwrap_or(Errno::IO))
+}
+
 /// `send(2)` without SIGPIPE.
+#[inline]
 pub fn send(fd: RawFd, data: &[u8]) -> Sent {
     loop {
-        // SAFETY: the kernel reads at most `data.len()` bytes from `data`.
-        let n = unsafe { libc::send(fd, data.as_ptr().cast(), data.len(), libc::MSG_NOSIGNAL) };
-        if let Some(outcome) = sent(n) {
+        if let Some(outcome) = sent(rustix::net::send(borrowed(fd), data, SendFlags::NOSIGNAL)) {
             return outcome;
         }
     }
@@ -79,9 +89,7 @@ pub fn send(fd: RawFd, data: &[u8]) -> Sent {
 /// `write(2)`, for pipes. Python ignores SIGPIPE, so a broken pipe is an error here too.
 pub fn write(fd: RawFd, data: &[u8]) -> Sent {
     loop {
-        // SAFETY: the kernel reads at most `data.len()` bytes from `data`.
-        let n = unsafe { libc::write(fd, data.as_ptr().cast(), data.len()) };
-        if let Some(outcome) = sent(n) {
+        if let Some(outcome) = sent(rustix::io::write(borrowed(fd), data)) {
             return outcome;
         }
     }
@@ -105,7 +113,7 @@ pub fn gather(fd: RawFd, slices: &[io::IoSlice<'_>], is_socket: bool) -> Sent {
             // SAFETY: as above.
             unsafe { libc::writev(fd, slices.as_ptr().cast(), count as libc::c_int) }
         };
-        if let Some(outcome) = sent(n) {
+        if let Some(outcome) = sent(libc_outcome(n)) {
             return outcome;
         }
     }

@@ -54,6 +54,9 @@ pub struct LoopCore {
     /// Something was written, watched or closed since the last look for I/O.
     pub io_touched: Cell<bool>,
     skipped_polls: Cell<u32>,
+    /// A signal makes a descriptor ready that Python code of ours reads, or this thread has no signals to look after: a wait
+    /// that brought something needs no look for them.
+    signals_wake: Cell<bool>,
     jobs_since_look: Cell<u32>,
     last_gave_way: Cell<u64>,
     /// What the watchdog of debug mode looks at.
@@ -190,7 +193,10 @@ impl LoopCore {
                 result
             }
         };
-        result.map_err(|e| os_error(&e))?;
+        let happened = result.map_err(|e| os_error(&e))?;
+        if happened && self.signals_wake.get() {
+            return Ok(());
+        }
         self.check_signals()
     }
 
@@ -254,7 +260,22 @@ impl LoopCore {
         call(globals().python_function, &[]).map(drop)
     }
 
+    #[inline]
     fn run_job(&self, slf: *mut PyObject, job: Job) -> Flow<Raised> {
+        if let (Job::Io { token, ready }, false) = (&job, self.debug.get()) {
+            // The shortest way for what a message takes.
+            registry::settle(self, slf);
+            if let Ready::Object(object, on_ready) = self.look_up(*token, *ready) {
+                return match on_ready(object.as_ptr(), *ready) {
+                    Ok(()) => Flow::Continue,
+                    Err(Raised) => self.failed(slf, &What::Source(object)),
+                };
+            }
+        }
+        self.run_any_job(slf, job)
+    }
+
+    fn run_any_job(&self, slf: *mut PyObject, job: Job) -> Flow<Raised> {
         let started = if self.debug.get() { self.clock.now() } else { 0 };
         if started != 0 {
             self.watch.busy(started, describe(&job));
@@ -317,6 +338,7 @@ impl LoopCore {
         flow
     }
 
+    #[inline(always)]
     fn look_up(&self, token: u64, ready: net::Readiness) -> Ready {
         self.io_touched.set(true);
         self.io.look_up(token, ready)
@@ -486,6 +508,7 @@ impl LoopCore {
             hash: Cell::new(0),
             io_touched: Cell::new(true),
             skipped_polls: Cell::new(0),
+            signals_wake: Cell::new(false),
             jobs_since_look: Cell::new(0),
             last_gave_way: Cell::new(0),
             watch: Default::default(),
@@ -493,9 +516,10 @@ impl LoopCore {
         })
     }
 
-    /// Runs turns until `stop()`; the Python side has made this the running loop.
-    fn _run(slf: &Bound<'_, Self>) -> PyResult<()> {
+    /// Runs turns until `stop()`; the Python side has made this the running loop, and says whether signals wake it.
+    fn _run(slf: &Bound<'_, Self>, signals_wake: bool) -> PyResult<()> {
         let core = slf.get();
+        core.signals_wake.set(signals_wake);
         let clock = core.clock;
         core.io_touched.set(true);
         core.hash.set(slf.hash()?);

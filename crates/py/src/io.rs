@@ -209,18 +209,19 @@ impl Io {
         }
     }
 
+    #[inline(always)]
     pub fn look_up(&self, token: u64, ready: Readiness) -> Ready {
         let sources = self.sources.borrow();
-        let index = token as u32;
-        match sources.entries.get(index as usize) {
-            Some(entry) if sources.token(index) == token => match &entry.source {
-                Some(Source::Watch { reader, writer, .. }) => {
-                    Ready::Handles(reader.clone().filter(|_| ready.readable), writer.clone().filter(|_| ready.writable))
-                }
-                Some(Source::Object { object, on_ready }) => Ready::Object(object.clone(), *on_ready),
-                None => Ready::Nothing,
-            },
-            _ => Ready::Nothing,
+        let Some(entry) = sources.entries.get(token as u32 as usize) else { return Ready::Nothing };
+        if u64::from(entry.generation) != token >> 32 {
+            return Ready::Nothing;
+        }
+        match &entry.source {
+            Some(Source::Object { object, on_ready }) => Ready::Object(object.clone(), *on_ready),
+            Some(Source::Watch { reader, writer, .. }) => {
+                Ready::Handles(reader.clone().filter(|_| ready.readable), writer.clone().filter(|_| ready.writable))
+            }
+            None => Ready::Nothing,
         }
     }
 

@@ -2,15 +2,18 @@
 //! size, so that reading costs no page faults.
 
 use std::cell::UnsafeCell;
-use std::mem::MaybeUninit;
+use std::os::fd::RawFd;
 
-use net::socket::Received;
+use net::socket::{self, Received};
 use pyo3::ffi;
 
 use crate::raw::{Obj, Slot, R};
 
 /// As much as asyncio reads at once.
 const SIZE: usize = 256 * 1024;
+
+/// Messages up to this length are not kept for the next one.
+const TINY: usize = 256;
 
 #[derive(Default)]
 pub struct ReadBuffer {
@@ -28,53 +31,90 @@ pub enum Read {
 
 impl ReadBuffer {
     /// Lends the buffer to `f`, which must not call Python (and so cannot come here again).
-    pub fn with<T>(&self, f: impl FnOnce(&mut [MaybeUninit<u8>]) -> T) -> T {
+    #[inline]
+    pub fn with<T>(&self, f: impl FnOnce(&mut [u8]) -> T) -> T {
         // SAFETY: `f` does not re-enter, and only the loop's thread with the GIL comes here.
         let buffer = unsafe { &mut *self.buffer.get() };
-        buffer.reserve_exact(SIZE);
-        f(&mut buffer.spare_capacity_mut()[..SIZE])
+        if buffer.is_empty() {
+            *buffer = vec![0; SIZE];
+        }
+        f(buffer)
     }
 
-    /// Reads once and makes `bytes` of what came.
-    pub fn read(&self, read: impl FnOnce(&mut [MaybeUninit<u8>]) -> Received) -> R<Read> {
-        self.with(|buffer| match read(buffer) {
-            Received::Bytes(n) => {
-                // SAFETY: the kernel has initialised the first `n` bytes.
-                let bytes = unsafe { std::slice::from_raw_parts(buffer.as_ptr().cast::<u8>(), n) };
-                Ok(Read::Bytes(self.to_bytes(bytes)?, n == buffer.len()))
-            }
+    /// Reads once from a descriptor and makes `bytes` of what came.
+    #[inline]
+    pub fn read(&self, fd: RawFd) -> R<Read> {
+        if let Some(spare) = self.take_spare() {
+            return self.read_into(spare, fd);
+        }
+        self.with(|buffer| match socket::read(fd, buffer) {
+            Received::Bytes(n) => Ok(Read::Bytes(new_bytes(&buffer[..n], &[])?, n == buffer.len())),
             other => Ok(Read::Nothing(other)),
         })
     }
 
-    fn to_bytes(&self, bytes: &[u8]) -> R<Obj> {
-        let size = bytes.len() as isize;
-        // Tiny ones are cheap, and single characters are shared by the interpreter.
-        if let Some(spare) = self.spare.take().filter(|_| size > 256) {
-            // SAFETY: a `bytes` object that nobody but us refers to: whoever had it cannot see it change. Its cached
-            // hash is forgotten.
-            unsafe {
-                let p = spare.as_ptr();
-                if ffi::PyBytes_Size(p) == size && ffi::Py_REFCNT(p) == 1 {
-                    std::ptr::copy_nonoverlapping(bytes.as_ptr(), ffi::PyBytes_AS_STRING(p) as *mut u8, bytes.len());
-                    #[allow(deprecated)]
-                    {
-                        (*p.cast::<ffi::PyBytesObject>()).ob_shash = -1;
-                    }
-                    return Ok(spare);
+    /// Reads straight into the last message's memory, as most are of one size: no copy. What is more goes into the buffer.
+    #[inline]
+    fn read_into(&self, spare: Obj, fd: RawFd) -> R<Read> {
+        // SAFETY: an exact `bytes` object of this size that nobody else refers to.
+        let first = unsafe {
+            let size = ffi::Py_SIZE(spare.as_ptr()) as usize;
+            std::slice::from_raw_parts_mut(ffi::PyBytes_AS_STRING(spare.as_ptr()) as *mut u8, size)
+        };
+        self.with(|buffer| match socket::read_both(fd, first, buffer) {
+            Received::Bytes(n) if n == first.len() => Ok(Read::Bytes(spare, false)),
+            Received::Bytes(n) => {
+                let rest = n.saturating_sub(first.len());
+                let data = new_bytes(&first[..n - rest], &buffer[..rest])?;
+                if rest == 0 {
+                    self.give_back(spare);
                 }
+                Ok(Read::Bytes(data, rest == buffer.len()))
             }
-        }
-        // SAFETY: copies the slice.
-        unsafe { Obj::owned(ffi::PyBytes_FromStringAndSize(bytes.as_ptr().cast(), size)) }
+            other => {
+                self.give_back(spare);
+                Ok(Read::Nothing(other))
+            }
+        })
     }
 
-    /// The reader has returned: bytes that it did not keep serve again.
+    /// The spare message, if nobody else refers to it: whoever had it cannot see it change. Its cached hash is forgotten.
+    #[inline]
+    fn take_spare(&self) -> Option<Obj> {
+        let spare = self.spare.take()?;
+        // SAFETY: an exact `bytes` object; ours alone if the count is 1.
+        unsafe {
+            if ffi::Py_REFCNT(spare.as_ptr()) != 1 {
+                return None;
+            }
+            #[allow(deprecated)]
+            {
+                (*spare.as_ptr().cast::<ffi::PyBytesObject>()).ob_shash = -1;
+            }
+        }
+        Some(spare)
+    }
+
+    /// The reader has returned: bytes that it did not keep serve again. Tiny ones are cheap, and single characters are
+    /// shared by the interpreter.
     #[inline]
     pub fn give_back(&self, data: Obj) {
-        // SAFETY: alive.
-        if unsafe { ffi::Py_REFCNT(data.as_ptr()) } == 1 {
+        // SAFETY: alive, and `bytes`.
+        let (count, size) = unsafe { (ffi::Py_REFCNT(data.as_ptr()), ffi::Py_SIZE(data.as_ptr()) as usize) };
+        if count == 1 && size > TINY {
             self.spare.set(data);
         }
+    }
+}
+
+/// `bytes` of two parts.
+fn new_bytes(first: &[u8], second: &[u8]) -> R<Obj> {
+    // SAFETY: new memory that is as long as both parts together, filled before anybody sees it.
+    unsafe {
+        let data = Obj::owned(ffi::PyBytes_FromStringAndSize(std::ptr::null(), (first.len() + second.len()) as isize))?;
+        let to = ffi::PyBytes_AS_STRING(data.as_ptr()) as *mut u8;
+        std::ptr::copy_nonoverlapping(first.as_ptr(), to, first.len());
+        std::ptr::copy_nonoverlapping(second.as_ptr(), to.add(first.len()), second.len());
+        Ok(data)
     }
 }

@@ -10,6 +10,9 @@ use crate::clock::{Clock, Nanos};
 use crate::ready::ReadyQueue;
 use crate::timers::{TimerHeap, TimerToken};
 
+/// After a turn of so many jobs it is worth looking for memory to give back.
+const BURST: usize = 4096;
+
 /// How long a driver may wait.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Wait {
@@ -110,14 +113,17 @@ impl<J> Scheduler<J> {
         let wait = self.next_wait(clock);
         driver.wait(wait, &self.ready)?;
         self.collect_due(clock);
-        for _ in 0..self.ready.len() {
+        let count = self.ready.len();
+        for _ in 0..count {
             // The queue can be emptied by a job that closes the loop.
             let Some(job) = self.ready.pop() else { break };
             if let Flow::Break(error) = run(job) {
                 return Err(error);
             }
         }
-        self.ready.shrink_if_idle();
+        if count >= BURST {
+            self.ready.shrink_if_idle();
+        }
         Ok(())
     }
 

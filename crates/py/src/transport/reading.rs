@@ -17,11 +17,9 @@ use crate::read_buffer::Read;
 /// How often one event reads before others get their turn.
 const READS_PER_TURN: usize = 4;
 
-/// The reactor's event. Called by the loop.
+/// The reactor's event. Called by the loop, which holds a reference meanwhile.
 pub fn on_ready(o: *mut PyObject, ready: Readiness) -> R<()> {
     let s = st(o);
-    // SAFETY: alive; the reference keeps it so while protocols run.
-    let _alive = unsafe { Obj::borrowed(o) };
     in_context(s, || {
         if s.kind.get() == Kind::WritePipe && (ready.error || ready.read_closed) {
             return reader_is_gone(o, s);
@@ -46,6 +44,7 @@ fn reader_is_gone(o: *mut PyObject, s: &State) -> R<()> {
     super::closing::force_close(o, exc)
 }
 
+#[inline]
 fn on_readable(o: *mut PyObject, s: &State, until_eof: bool) -> R<()> {
     for _ in 0..READS_PER_TURN {
         if s.closing.get() || s.at_eof.get() {
@@ -91,9 +90,10 @@ pub fn read_soon(o: *mut PyObject, s: &State) {
     }
 }
 
+#[inline]
 fn read_bytes(o: *mut PyObject, s: &State, core: &LoopCore) -> R<More> {
     let fd = s.fd.get();
-    match core.read_buffer.read(|buffer| socket::read(fd, buffer))? {
+    match core.read_buffer.read(fd)? {
         Read::Nothing(other) => nothing_read(o, s, other),
         Read::Bytes(data, full) => {
             let protocol = s.protocol.obj_or_none();
@@ -111,15 +111,12 @@ fn read_bytes(o: *mut PyObject, s: &State, core: &LoopCore) -> R<More> {
 }
 
 /// Gives ciphertext to the TLS connection above.
+#[inline(never)]
 fn read_tls(o: *mut PyObject, s: &State, core: &LoopCore) -> R<More> {
     let fd = s.fd.get();
     let Some(connection) = s.protocol.obj() else { return Ok(More::No) };
     let (received, fed) = core.read_buffer.with(|buffer| match socket::read(fd, buffer) {
-        Received::Bytes(n) => {
-            // SAFETY: the kernel has initialised the first `n` bytes; feeding calls no Python.
-            let data = unsafe { std::slice::from_raw_parts(buffer.as_ptr().cast::<u8>(), n) };
-            (Ok(n == buffer.len()), crate::tls::feed(connection.as_ptr(), data))
-        }
+        Received::Bytes(n) => (Ok(n == buffer.len()), crate::tls::feed(connection.as_ptr(), &buffer[..n])),
         other => (Err(other), Ok(None)),
     });
     let full = match received {
@@ -133,6 +130,7 @@ fn read_tls(o: *mut PyObject, s: &State, core: &LoopCore) -> R<More> {
     Ok(if full { More::Perhaps } else { More::OnlyEof })
 }
 
+#[inline(never)]
 fn nothing_read(o: *mut PyObject, s: &State, received: Received) -> R<More> {
     match received {
         Received::Eof => on_eof(o, s)?,
@@ -146,6 +144,7 @@ fn nothing_read(o: *mut PyObject, s: &State, received: Received) -> R<More> {
 }
 
 /// Reads straight into the protocol's own buffer.
+#[inline(never)]
 fn read_buffered(o: *mut PyObject, s: &State) -> R<More> {
     let n = &globals().names;
     let protocol = s.protocol.obj_or_none();

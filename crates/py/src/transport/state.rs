@@ -42,7 +42,7 @@ impl AsRef<[u8]> for Chunk {
         // SAFETY: a Chunk is only made from an exact `bytes` object, which is immutable and which it keeps alive.
         unsafe {
             let p = ffi::PyBytes_AS_STRING(self.0.as_ptr());
-            std::slice::from_raw_parts(p.cast(), ffi::PyBytes_Size(self.0.as_ptr()) as usize)
+            std::slice::from_raw_parts(p.cast(), ffi::Py_SIZE(self.0.as_ptr()) as usize)
         }
     }
 }
@@ -161,6 +161,16 @@ impl State {
         !self.closing.get() && !self.paused.get()
     }
 
+    /// A socket that nothing keeps from sending now: no end of file, no lost connection, nothing that waits already.
+    #[inline(always)]
+    pub fn can_send_at_once(&self) -> bool {
+        self.kind.get() == Kind::Socket
+            && self.lost.get() == 0
+            && !self.eof_written.get()
+            && !self.empty_waiter.is_set()
+            && self.outbox.borrow().is_empty()
+    }
+
     /// Installs a protocol and looks which kind it is.
     pub fn set_protocol(&self, protocol: Obj) -> R<()> {
         let buffered = is_buffered(protocol.as_ptr())?;
@@ -208,6 +218,7 @@ fn is_buffered(protocol: *mut PyObject) -> R<bool> {
 }
 
 /// Enters the transport's context for a protocol call and leaves it afterwards.
+#[inline(always)]
 pub fn in_context<T>(s: &State, body: impl FnOnce() -> R<T>) -> R<T> {
     let Some(context) = s.context.obj() else { return body() };
     // A protocol call inside a protocol call (a write that pauses, a close) already is in it.

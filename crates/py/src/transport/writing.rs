@@ -69,6 +69,7 @@ fn new_bytes(bytes: &[u8]) -> R<Obj> {
     unsafe { Obj::owned(ffi::PyBytes_FromStringAndSize(bytes.as_ptr().cast(), bytes.len() as isize)) }
 }
 
+#[inline]
 fn send(s: &State, data: &[u8]) -> Sent {
     if let Some(core) = s.core() {
         core.io_touched.set(true);
@@ -110,8 +111,22 @@ fn dropped(s: &State) -> R<bool> {
     Ok(true)
 }
 
+#[inline]
 pub fn write(o: *mut PyObject, data: *mut PyObject) -> R<()> {
     let s = st(o);
+    // What nearly every write is: the whole of a `bytes` object, at once.
+    if is_bytes(data) && s.can_send_at_once() {
+        // SAFETY: alive.
+        let chunk = Chunk(unsafe { Obj::borrowed(data) });
+        if !chunk.as_ref().is_empty() {
+            return write_chunk(o, s, chunk);
+        }
+    }
+    write_anything(o, s, data)
+}
+
+#[inline(never)]
+fn write_anything(o: *mut PyObject, s: &State, data: *mut PyObject) -> R<()> {
     check_bytes_like(data)?;
     refuse_after_eof(s, "write")?;
     if is_bytes(data) {
