@@ -75,6 +75,7 @@ class EventLoop(_core.LoopCore, TlsMethods, _AsyncioLoop):
             selector.close()
         self._listeners: dict[int, _core.Listener] = {}
         _AsyncioLoop.__init__(self, _NoSelector(self))  # type: ignore[arg-type]
+        self._look_for_overrides()
 
     def run_forever(self) -> None:
         """Run until `stop()` is called.

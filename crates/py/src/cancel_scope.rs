@@ -114,7 +114,7 @@ fn state<'a>(task: &Obj) -> &'a TaskState {
 }
 
 fn seconds_now(core: &LoopCore) -> f64 {
-    core.clock.now() as f64 / 1e9
+    core.loop_clock().now() as f64 / 1e9
 }
 
 fn check_deadline(value: f64, name: &str) -> PyResult<f64> {
@@ -193,7 +193,7 @@ impl CancelScope {
         if this.is_cancelled() || deadline == f64::INFINITY {
             return Ok(());
         }
-        if when <= core.clock.now() {
+        if when <= core.loop_clock().now() {
             return this.expire(slf.py());
         }
         let job = Job::Deadline(Obj::from(slf.clone().into_any()));

@@ -10,7 +10,7 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use net::clock::Monotonic;
-use pyo3::exceptions::PyValueError;
+use pyo3::exceptions::{PyAttributeError, PyTypeError, PyValueError};
 use pyo3::ffi::{self, PyObject};
 use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyTuple};
@@ -18,6 +18,7 @@ use sched::{Clock, Driver, Flow, Hooks, ReadyQueue, Scheduler, Wait};
 
 use crate::io::{Direction, Io, Ready};
 use crate::job::{visit_obj, visit_raw, Job};
+use crate::overrides::Overrides;
 use crate::raw::obj::{call, call_method, is_interrupt, os_error, raise_object, runtime_error, take_raised};
 use crate::raw::{globals::globals, handle, registry, task, task_step, Obj, Raised, Slot, R};
 use crate::recorder::Recorder;
@@ -39,6 +40,9 @@ pub struct LoopCore {
     pub cancel_tree: RefCell<crate::scope::Tree>,
     pub clock: Monotonic,
     pub debug: Cell<bool>,
+    pub overrides: Overrides,
+    /// Steps and callbacks of futures go through `loop.call_soon`: debug mode, or somebody has overridden it.
+    pub through_call_soon: Cell<bool>,
     pub recorder: RefCell<Option<Rc<Recorder>>>,
     /// The buffer that every transport of this loop reads into.
     pub read_buffer: crate::read_buffer::ReadBuffer,
@@ -84,6 +88,22 @@ impl Driver<Job> for Waiter<'_> {
         self.0.wait(wait)?;
         self.0.io.reactor.for_each_event(|e| ready.push(Job::Io { token: e.token, ready: e.ready }));
         Ok(())
+    }
+}
+
+/// The same for a loop whose `time()` is the program's own and may raise.
+struct FallibleWaiter<'a>(Waiter<'a>);
+
+impl Driver<Job> for FallibleWaiter<'_> {
+    type Error = Raised;
+
+    fn wait(&self, wait: Wait, ready: &ReadyQueue<Job>) -> R<()> {
+        self.before_jobs()?;
+        self.0.wait(wait, ready)
+    }
+
+    fn before_jobs(&self) -> R<()> {
+        self.0 .0.overrides.check_failure()
     }
 }
 
@@ -226,7 +246,7 @@ impl LoopCore {
         let wanted = self.debug.get();
         let running = self.watchdog.borrow().is_some();
         if wanted && !running {
-            *self.watchdog.borrow_mut() = Some(crate::watchdog::start(self.watch.clone())?);
+            *self.watchdog.borrow_mut() = Some(crate::watchdog::start(self.watch.clone()).map_err(|e| os_error(&e))?);
         } else if !wanted {
             drop(self.watchdog.take());
         }
@@ -258,6 +278,36 @@ impl LoopCore {
         }
         self.last_gave_way.set(now);
         call(globals().python_function, &[]).map(drop)
+    }
+
+    fn turn(&self, slf: *mut PyObject) -> R<()> {
+        let waiter = Waiter(self, slf);
+        let run = |job| match self.run_job(slf, job) {
+            Flow::Continue => self.after_job().map_or_else(Flow::Break, |()| Flow::Continue),
+            leave => leave,
+        };
+        if !self.overrides.time() {
+            return self.scheduler.turn(&self.clock, &waiter, run);
+        }
+        self.scheduler.turn(&self.loop_clock(), &FallibleWaiter(waiter), run)
+    }
+
+    fn look_for_overrides(&self, slf: *mut PyObject) -> R<()> {
+        self.overrides.look(slf)?;
+        self.through_call_soon.set(self.debug.get() || self.overrides.call_soon());
+        Ok(())
+    }
+
+    /// `object.__setattr__`, or `__delattr__` for a null value.
+    fn set_attribute(&self, slf: *mut PyObject, name: *mut PyObject, value: *mut PyObject) -> R<()> {
+        // SAFETY: all alive, or null to delete.
+        if unsafe { ffi::PyObject_GenericSetAttr(slf, name, value) } != 0 {
+            return Err(Raised);
+        }
+        if crate::overrides::is_watched(name)? {
+            self.look_for_overrides(slf)?;
+        }
+        Ok(())
     }
 
     #[inline]
@@ -455,9 +505,9 @@ impl What {
 
 #[inline(always)]
 fn run_callback(callback: &Obj, future: &Obj, context: &Obj) -> R<()> {
-    // SAFETY: a context object; entering fails cleanly if it is in use.
+    // SAFETY: entering fails cleanly if it is in use or no context.
     if unsafe { ffi::PyContext_Enter(context.as_ptr()) } != 0 {
-        return Err(Raised);
+        return task_step::run_in_foreign_context(context, &[callback.as_ptr(), future.as_ptr()]);
     }
     let result = call(callback.as_ptr(), &[future.as_ptr()]).map(drop);
     task_step::leave_context(context, result)
@@ -471,18 +521,34 @@ pub fn thread_ident() -> u64 {
 /// A descriptor number, or an object with `fileno()`; `ValueError` for what is neither, as `selectors` has it.
 pub fn descriptor(o: &Bound<'_, PyAny>) -> PyResult<RawFd> {
     // SAFETY: alive.
-    let fd = if unsafe { ffi::PyLong_Check(o.as_ptr()) } != 0 {
-        o.extract::<RawFd>()?
-    } else {
-        let fileno = o.call_method0(pyo3::intern!(o.py(), "fileno")).and_then(|n| n.extract::<RawFd>());
-        fileno.map_err(|_| {
-            PyValueError::new_err(format!("Invalid file object: {}", crate::raw::globals::repr(o.as_ptr())))
-        })?
-    };
-    if fd < 0 {
-        return Err(PyValueError::new_err(format!("Invalid file descriptor: {fd}")));
+    let number = if unsafe { ffi::PyLong_Check(o.as_ptr()) } != 0 { o.clone() } else { fileno_of(o)? };
+    if number.lt(0)? {
+        return Err(PyValueError::new_err(format!("Invalid file descriptor: {number}")));
     }
-    Ok(fd)
+    // What is no C int is refused with epoll's own words.
+    // SAFETY: alive; -1 with an error.
+    match unsafe { ffi::PyObject_AsFileDescriptor(number.as_ptr()) } {
+        -1 => Err(Raised.into()),
+        fd => Ok(fd),
+    }
+}
+
+/// `int(file.fileno())`; a closed file and what is no file are invalid, other errors are the file's own.
+fn fileno_of<'py>(o: &Bound<'py, PyAny>) -> PyResult<Bound<'py, PyAny>> {
+    let py = o.py();
+    let int = py.get_type::<pyo3::types::PyInt>();
+    let number = o.call_method0(pyo3::intern!(py, "fileno")).and_then(|n| int.call1((n,)));
+    number.map_err(|e| {
+        let invalid = e.is_instance_of::<PyAttributeError>(py)
+            || e.is_instance_of::<PyTypeError>(py)
+            || e.is_instance_of::<PyValueError>(py);
+        if !invalid {
+            return e;
+        }
+        let error = PyValueError::new_err(format!("Invalid file object: {}", crate::raw::globals::repr(o.as_ptr())));
+        error.set_context(py, Some(e));
+        error
+    })
 }
 
 #[pymethods]
@@ -493,10 +559,12 @@ impl LoopCore {
         Ok(LoopCore {
             scheduler: Scheduler::default(),
             hooks: Hooks::default(),
-            io: Io::new()?,
+            io: Io::new().map_err(|e| os_error(&e))?,
             cancel_tree: RefCell::default(),
             clock: Monotonic,
             debug: Cell::new(false),
+            overrides: Overrides::default(),
+            through_call_soon: Cell::new(false),
             recorder: RefCell::default(),
             read_buffer: Default::default(),
             tls_buffers: Default::default(),
@@ -520,16 +588,12 @@ impl LoopCore {
     fn _run(slf: &Bound<'_, Self>, signals_wake: bool) -> PyResult<()> {
         let core = slf.get();
         core.signals_wake.set(signals_wake);
-        let clock = core.clock;
         core.io_touched.set(true);
         core.hash.set(slf.hash()?);
         core.watch_if_debug()?;
+        core.look_for_overrides(slf.as_ptr())?;
         let result = loop {
-            let run = |job| match core.run_job(slf.as_ptr(), job) {
-                Flow::Continue => core.after_job().map_or_else(Flow::Break, |()| Flow::Continue),
-                leave => leave,
-            };
-            if let Err(raised) = core.scheduler.turn(&clock, &Waiter(core, slf.as_ptr()), run) {
+            if let Err(raised) = core.turn(slf.as_ptr()) {
                 break Err(raised.into());
             }
             if core.scheduler.is_stopping() {
@@ -541,6 +605,19 @@ impl LoopCore {
         core.watch.idle();
         drop(core.watchdog.take());
         result
+    }
+
+    /// Called once the loop object is whole: see `overrides.rs`.
+    fn _look_for_overrides(slf: &Bound<'_, Self>) -> PyResult<()> {
+        Ok(slf.get().look_for_overrides(slf.as_ptr())?)
+    }
+
+    fn __setattr__(slf: &Bound<'_, Self>, name: &Bound<'_, PyAny>, value: &Bound<'_, PyAny>) -> PyResult<()> {
+        Ok(slf.get().set_attribute(slf.as_ptr(), name.as_ptr(), value.as_ptr())?)
+    }
+
+    fn __delattr__(slf: &Bound<'_, Self>, name: &Bound<'_, PyAny>) -> PyResult<()> {
+        Ok(slf.get().set_attribute(slf.as_ptr(), name.as_ptr(), std::ptr::null_mut())?)
     }
 
     /// Raises RuntimeError for a loop that came here through `fork`.
@@ -685,6 +762,7 @@ impl LoopCore {
     #[setter(_debug)]
     fn put_debug(&self, value: &Bound<'_, PyAny>) -> PyResult<()> {
         self.debug.set(value.is_truthy()?);
+        self.through_call_soon.set(self.debug.get() || self.overrides.call_soon());
         if self.is_running() {
             self.watch_if_debug()?;
         }
@@ -718,12 +796,14 @@ impl LoopCore {
         self.scheduler.ready.try_for_each(|job| job.visit(&mut f))?;
         self.scheduler.try_for_each_timer(|job| job.visit(&mut f))?;
         self.io.try_for_each(&mut f)?;
+        visit_raw(&visit, self.overrides.failure().get())?;
         visit_raw(&visit, self.task_factory.get())
     }
 
     fn __clear__(&self) {
         self._close_core();
         self.task_factory.clear();
+        self.overrides.clear();
     }
 }
 
@@ -770,7 +850,8 @@ fn watch(
     // SAFETY: alive.
     let is_number = unsafe { ffi::PyLong_Check(fd.as_ptr()) } != 0;
     let file = (!is_number).then(|| Obj::from(fd.clone()));
-    let old = core.io.watch(descriptor(fd)?, file, direction, handle.clone())?;
+    let fd = descriptor(fd)?;
+    let old = core.io.watch(fd, file, direction, handle.clone()).map_err(|e| os_error(&e))?;
     if let Some(old) = old {
         old.bound(slf.py()).call_method0(pyo3::intern!(slf.py(), "cancel"))?;
     }

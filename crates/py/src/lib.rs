@@ -4,6 +4,7 @@
 //! |---|---|
 //! | [`event_loop`] | the loop's Rust side: turns, waiting, watched descriptors |
 //! | [`loop_methods`] | its hot methods: call_soon, call_later, create_task, create_future |
+//! | [`overrides`] | a program's own `time`, `call_soon`, `call_at` on a loop |
 //! | [`io`] | which object or handle a ready descriptor belongs to |
 //! | [`job`] | what the ready queue holds |
 //! | [`listener`] | accepting connections |
@@ -26,6 +27,7 @@ mod io;
 mod job;
 mod listener;
 mod loop_methods;
+mod overrides;
 mod raw;
 mod read_buffer;
 mod recorder;

@@ -18,7 +18,7 @@ use crate::event_loop::LoopCore;
 use crate::job::{visit_raw, Job};
 use crate::raw::future::{call_exception_handler, copy_context};
 use crate::raw::globals::{attr, globals, import};
-use crate::raw::obj::{call, call_method, is_interrupt, os_error_object, raise_object, take_raised};
+use crate::raw::obj::{call, call_method, is_interrupt, os_error, os_error_object, raise_object, take_raised};
 use crate::raw::{Obj, Raised, Slot, R};
 
 /// How many connections one event accepts before others get their turn.
@@ -88,7 +88,7 @@ impl Listener {
         let Some(core) = l.core() else { return Ok(()) };
         core.check_process()?;
         let object = Obj::from(slf.clone().into_any());
-        let token = core.io.register(l.fd.get(), object, on_ready, true)?;
+        let token = core.io.register(l.fd.get(), object, on_ready, true).map_err(|e| os_error(&e))?;
         l.token.set(Some(token));
         Ok(())
     }

@@ -9,7 +9,7 @@ use crate::raw::args::{text_of, Args};
 use crate::raw::future::{self, context_or_copy};
 use crate::raw::globals::{attr, globals, import};
 use crate::raw::heap_type::{add_method, fast, no_args};
-use crate::raw::obj::{call_kw, call_method, type_error, Raised};
+use crate::raw::obj::{call_kw, call_method, call_method_kw, type_error, Raised};
 use crate::raw::{handle, task, Obj, R};
 
 fn core<'a>(slf: *mut PyObject) -> &'a LoopCore {
@@ -25,21 +25,21 @@ struct Call<'a> {
     context: *mut PyObject,
 }
 
-/// Splits `([leading,] callback, *args, context=None)`.
+/// Splits `([leading,] callback, *args, context=None)`; None for arguments that don't fit.
 #[inline(always)]
-fn split<'a>(args: &'a Args, method: &str, leading: Option<&str>) -> R<Call<'a>> {
+fn split<'a>(args: &'a Args, leading: Option<&str>) -> R<Option<Call<'a>>> {
     let given = args.positional();
     let skip = usize::from(leading.is_some());
     // The shortest way for what nearly every call is: a callback, perhaps with arguments, no keyword.
     if given.len() > skip && !args.has_keywords() {
         let context = std::ptr::null_mut();
-        return Ok(Call { leading: given[0], callback: given[skip], args: &given[skip + 1..], context });
+        return Ok(Some(Call { leading: given[0], callback: given[skip], args: &given[skip + 1..], context }));
     }
-    split_keywords(args, method, leading)
+    split_keywords(args, leading)
 }
 
 #[cold]
-fn split_keywords<'a>(args: &'a Args, method: &str, leading: Option<&str>) -> R<Call<'a>> {
+fn split_keywords<'a>(args: &'a Args, leading: Option<&str>) -> R<Option<Call<'a>>> {
     let given = args.positional();
     let skip = usize::from(leading.is_some());
     let get = |i: usize| given.get(i).copied().unwrap_or(std::ptr::null_mut());
@@ -54,18 +54,32 @@ fn split_keywords<'a>(args: &'a Args, method: &str, leading: Option<&str>) -> R<
         } else if key == "context" {
             &mut context
         } else {
-            return Err(type_error(&format!("{method}() got an unexpected keyword argument '{key}'")));
+            return Ok(None);
         };
         if !place.is_null() {
-            return Err(type_error(&format!("{method}() got multiple values for argument '{key}'")));
+            return Ok(None);
         }
         *place = value;
     }
-    let missing = leading.filter(|_| first.is_null()).or(callback.is_null().then_some("callback"));
-    if let Some(name) = missing {
-        return Err(type_error(&format!("{method}() missing 1 required positional argument: '{name}'")));
+    if callback.is_null() || leading.is_some() && first.is_null() {
+        return Ok(None);
     }
-    Ok(Call { leading: first, callback, args: given.get(skip + 1..).unwrap_or(&[]), context })
+    Ok(Some(Call { leading: first, callback, args: given.get(skip + 1..).unwrap_or(&[]), context }))
+}
+
+/// Hands a call on to asyncio's own method: for arguments that don't fit, which it refuses in its own words, and for what
+/// is done differently by each version.
+#[cold]
+fn as_asyncio(slf: *mut PyObject, args: Args, method: &str) -> R<Obj> {
+    let base = attr(&import("asyncio.base_events")?, "BaseEventLoop")?;
+    let method = attr(&base, method)?;
+    let mut all = vec![slf];
+    all.extend_from_slice(args.positional());
+    if !args.has_keywords() {
+        return crate::raw::obj::call(method.as_ptr(), &all);
+    }
+    all.extend(args.keywords().map(|(_, v)| v));
+    call_kw(method.as_ptr(), &all, args.names)
 }
 
 #[cold]
@@ -81,7 +95,9 @@ fn debug_checks(slf: *mut PyObject, core: &LoopCore, callback: *mut PyObject, me
 #[inline(always)]
 fn schedule(slf: *mut PyObject, args: Args, method: &str, own_thread: bool) -> R<Obj> {
     let core = core(slf);
-    let Call { callback, args: rest, context, .. } = split(&args, method, None)?;
+    let Some(Call { callback, args: rest, context, .. }) = split(&args, None)? else {
+        return as_asyncio(slf, args, method);
+    };
     core.check_closed()?;
     if core.debug.get() {
         debug_checks(slf, core, callback, method, own_thread)?;
@@ -102,7 +118,9 @@ fn call_soon(slf: *mut PyObject, args: Args) -> R<Obj> {
 #[cfg(Py_3_14)]
 fn new_threadsafe(slf: *mut PyObject, args: Args) -> R<Obj> {
     let core = core(slf);
-    let Call { callback, args: rest, context, .. } = split(&args, "call_soon_threadsafe", None)?;
+    let Some(Call { callback, args: rest, context, .. }) = split(&args, None)? else {
+        return as_asyncio(slf, args, "call_soon_threadsafe");
+    };
     core.check_closed()?;
     if core.debug.get() {
         debug_checks(slf, core, callback, "call_soon_threadsafe", false)?;
@@ -153,16 +171,19 @@ fn is_none(p: *mut PyObject) -> bool {
 }
 
 fn call_later(slf: *mut PyObject, args: Args) -> R<Obj> {
-    let Call { leading: delay, callback, args: rest, context } = split(&args, "call_later", Some("delay"))?;
+    let Some(Call { leading: delay, callback, args: rest, context }) = split(&args, Some("delay"))? else {
+        return as_asyncio(slf, args, "call_later");
+    };
     let core = core(slf);
     if is_none(delay) {
         return Err(type_error("delay must not be None"));
     }
+    let now = core.time_object()?;
     // SAFETY: alive; adds any number to the time, as Python's `+` does.
-    let when = unsafe {
-        let now = Obj::float(sched::Clock::now(&core.clock) as f64 / 1e9)?;
-        Obj::owned(ffi::PyNumber_Add(now.as_ptr(), delay))?
-    };
+    let when = unsafe { Obj::owned(ffi::PyNumber_Add(now.as_ptr(), delay))? };
+    if core.overrides.call_at() {
+        return through_call_at(slf, when, callback, rest, context);
+    }
     core.check_closed()?;
     if core.debug.get() {
         debug_checks(slf, core, callback, "call_later", true)?;
@@ -170,8 +191,26 @@ fn call_later(slf: *mut PyObject, args: Args) -> R<Obj> {
     add_timer(slf, core, when, callback, rest, context)
 }
 
+/// `self.call_at(when, callback, *args, context=context)`, as asyncio's `call_later` does it.
+#[cold]
+fn through_call_at(
+    slf: *mut PyObject,
+    when: Obj,
+    callback: *mut PyObject,
+    rest: &[*mut PyObject],
+    context: *mut PyObject,
+) -> R<Obj> {
+    let none = Obj::none();
+    let mut all = vec![slf, when.as_ptr(), callback];
+    all.extend_from_slice(rest);
+    all.push(if context.is_null() { none.as_ptr() } else { context });
+    call_method_kw(globals().names.call_at, &all, globals().kw_context)
+}
+
 fn call_at(slf: *mut PyObject, args: Args) -> R<Obj> {
-    let Call { leading: when, callback, args: rest, context } = split(&args, "call_at", Some("when"))?;
+    let Some(Call { leading: when, callback, args: rest, context }) = split(&args, Some("when"))? else {
+        return as_asyncio(slf, args, "call_at");
+    };
     let core = core(slf);
     if is_none(when) {
         return Err(type_error("when cannot be None"));
@@ -188,29 +227,47 @@ fn create_future(slf: *mut PyObject) -> R<Obj> {
     future::new_on(core(slf), slf)
 }
 
-/// `create_task(coro, *, name=None, context=None)`, from 3.13 on with `eager_start`.
+/// `create_task(coro, *, name=None, context=None)`, with `eager_start` where asyncio's takes it.
 fn create_task(slf: *mut PyObject, args: Args) -> R<Obj> {
     let core = core(slf);
     let factory = parts::task_factory(core);
     let mut eager = false;
     if let Some(factory) = &factory {
         if !is_eager_factory(factory) {
-            return create_task_with_factory(slf, args);
+            return as_asyncio(slf, args, "create_task");
         }
         eager = true;
     }
+    const NAMES: [&str; 4] = ["coro", "name", "context", "eager_start"];
+    let Some([coro, name, context, eager_start]) = args.try_fit(NAMES, 1, 1)? else {
+        return as_asyncio(slf, args, "create_task");
+    };
     core.check_closed()?;
-    let [coro, name, context, eager_start] =
-        args.fit("create_task", ["coro", "name", "context", "eager_start"], 1, 1)?;
     if !eager_start.is_null() {
-        if cfg!(not(Py_3_13)) {
-            return Err(type_error("create_task() got an unexpected keyword argument 'eager_start'"));
+        if !takes_eager_start()? {
+            return as_asyncio(slf, args, "create_task");
         }
-        if !is_none(eager_start) {
-            eager = crate::raw::obj::is_true(eager_start)?;
-        }
+        eager = crate::raw::obj::is_true(eager_start)?;
     }
     task::new_on(core, &task::New { coro, loop_: slf, name, context, eager })
+}
+
+/// Whether this interpreter's `create_task` passes further keywords on to the task: 3.14 and later releases of 3.13.
+#[cold]
+fn takes_eager_start() -> R<bool> {
+    if cfg!(not(Py_3_13)) {
+        return Ok(false);
+    }
+    const VARIABLE_KEYWORDS: std::os::raw::c_long = 0x08; // inspect.CO_VARKEYWORDS
+    let base = attr(&import("asyncio.base_events")?, "BaseEventLoop")?;
+    let flags = attr(&attr(&attr(&base, "create_task")?, "__code__")?, "co_flags")?;
+    // SAFETY: alive; -1 with an error for what isn't an int.
+    let flags = unsafe { ffi::PyLong_AsLong(flags.as_ptr()) };
+    // SAFETY: attached.
+    if flags == -1 && !unsafe { ffi::PyErr_Occurred() }.is_null() {
+        return Err(Raised);
+    }
+    Ok(flags & VARIABLE_KEYWORDS != 0)
 }
 
 #[cfg(Py_3_12)]
@@ -232,19 +289,6 @@ fn is_eager_factory(factory: &Obj) -> bool {
 #[cfg(not(Py_3_12))]
 fn is_eager_factory(_: &Obj) -> bool {
     false
-}
-
-/// asyncio's own `create_task` knows how this interpreter calls a factory.
-fn create_task_with_factory(slf: *mut PyObject, args: Args) -> R<Obj> {
-    let base = attr(&import("asyncio.base_events")?, "BaseEventLoop")?;
-    let method = attr(&base, "create_task")?;
-    let mut all = vec![slf];
-    all.extend_from_slice(args.positional());
-    if !args.has_keywords() {
-        return crate::raw::obj::call(method.as_ptr(), &all);
-    }
-    all.extend(args.keywords().map(|(_, v)| v));
-    call_kw(method.as_ptr(), &all, args.names)
 }
 
 fast_method!(m_call_soon, call_soon);

@@ -282,13 +282,17 @@ fn source(core: &LoopCore, slot: Option<TaskSlot>) -> Option<(u64, Obj)> {
 
 /// The scope around a task whose deadline has passed although its timer has not fired yet.
 fn expired(core: &LoopCore, slot: TaskSlot) -> Option<Obj> {
-    let tree = core.cancel_tree.borrow();
-    let scope = tree.scope_of(slot)?;
-    let next = tree.next_to_expire(scope)?;
-    if tree.is_effectively_cancelled(scope) || tree.deadline(next) > core.clock.now() {
-        return None;
-    }
-    tree.owner(next).object()
+    let (next, deadline) = {
+        let tree = core.cancel_tree.borrow();
+        let scope = tree.scope_of(slot)?;
+        let next = tree.next_to_expire(scope)?;
+        if tree.is_effectively_cancelled(scope) {
+            return None;
+        }
+        (tree.owner(next).object()?, tree.deadline(next))
+    };
+    // The clock may be Python code: no borrow is held.
+    (deadline <= core.loop_clock().now()).then_some(next)
 }
 
 /// Whether something awaited is done: its wake is on the way.

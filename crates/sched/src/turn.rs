@@ -29,6 +29,10 @@ pub trait Driver<J> {
     type Error;
     /// Waits as told and pushes a job for everything that happened.
     fn wait(&self, wait: Wait, ready: &ReadyQueue<J>) -> Result<(), Self::Error>;
+    /// Asked once the timers that are due have been collected; an error leaves the turn before any job has run.
+    fn before_jobs(&self) -> Result<(), Self::Error> {
+        Ok(())
+    }
 }
 
 /// What a job says about the rest of the turn.
@@ -94,7 +98,9 @@ impl<J> Scheduler<J> {
         if self.stopping.get() || !self.ready.is_empty() {
             return Wait::Poll;
         }
-        match self.timers.borrow().next_deadline() {
+        // A clock may be the program's own: no borrow is held while it is asked.
+        let deadline = self.timers.borrow().next_deadline();
+        match deadline {
             None => Wait::Forever,
             Some(when) => match when.saturating_sub(clock.now()) {
                 0 => Wait::Poll,
@@ -113,6 +119,7 @@ impl<J> Scheduler<J> {
         let wait = self.next_wait(clock);
         driver.wait(wait, &self.ready)?;
         self.collect_due(clock);
+        driver.before_jobs()?;
         let count = self.ready.len();
         for _ in 0..count {
             // The queue can be emptied by a job that closes the loop.
@@ -128,11 +135,11 @@ impl<J> Scheduler<J> {
     }
 
     fn collect_due(&self, clock: &impl Clock) {
-        let mut timers = self.timers.borrow_mut();
-        if timers.is_empty() {
+        if self.timers.borrow().is_empty() {
             return;
         }
         let now = clock.now();
+        let mut timers = self.timers.borrow_mut();
         while let Some(job) = timers.pop_due(now) {
             self.ready.push(job);
         }

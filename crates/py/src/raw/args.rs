@@ -74,6 +74,32 @@ impl Args {
         Ok(out)
     }
 
+    /// As [`Args::fit`], with None for arguments that don't fit.
+    #[inline]
+    pub fn try_fit<const N: usize>(
+        &self,
+        names: [&str; N],
+        max_positional: usize,
+        required: usize,
+    ) -> R<Option<[*mut PyObject; N]>> {
+        let mut out = [std::ptr::null_mut(); N];
+        let given = self.positional();
+        if given.len() > max_positional {
+            return Ok(None);
+        }
+        out[..given.len()].copy_from_slice(given);
+        if self.has_keywords() {
+            for (key, value) in self.keywords() {
+                let key = text_of(key)?;
+                match names.iter().position(|n| *n == key) {
+                    Some(i) if out[i].is_null() => out[i] = value,
+                    _ => return Ok(None),
+                }
+            }
+        }
+        Ok(out[..required].iter().all(|p| !p.is_null()).then_some(out))
+    }
+
     fn fit_keywords(&self, function: &str, names: &[&str], out: &mut [*mut PyObject]) -> R<()> {
         for (key, value) in self.keywords() {
             let key = text_of(key)?;

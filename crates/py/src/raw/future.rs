@@ -310,7 +310,7 @@ pub fn new_on(core: &LoopCore, loop_: *mut PyObject) -> R<Obj> {
 fn call_soon(o: *mut PyObject, s: &FutureState, callback: Callback) -> R<()> {
     let g = globals();
     if let Some(core) = s.core() {
-        if !core.is_closed() && !core.debug.get() {
+        if !core.is_closed() && !core.through_call_soon.get() {
             // SAFETY: `o` is alive.
             let future = unsafe { Obj::borrowed(o) };
             match callback.context {

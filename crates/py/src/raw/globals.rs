@@ -29,14 +29,14 @@ names! {
     add_done_callback = "add_done_callback", result = "result", message = "message", exception = "exception",
     future = "future", task = "task", source_traceback = "source_traceback", close = "close",
     callback_slot = "_callback", args_slot = "_args", cancelled_slot = "_cancelled", source_slot = "_source_traceback",
-    repr_slot = "_repr", context_slot = "_context", when_slot = "_when", run = "_run", scheduled_slot = "_scheduled",
+    repr_slot = "_repr", context_slot = "_context", when_slot = "_when", run = "_run", context_run = "run", scheduled_slot = "_scheduled",
     cancelled = "cancelled",
     extra_slot = "_extra", data_received = "data_received", eof_received = "eof_received",
     connection_made = "connection_made", connection_lost = "connection_lost", pause_writing = "pause_writing",
     resume_writing = "resume_writing", get_buffer = "get_buffer", buffer_updated = "buffer_updated",
         attach = "_attach", detach = "_detach", set_result = "set_result", set_exception = "set_exception",
     protocol = "protocol", transport = "transport", qualname = "__qualname__", name = "__name__",
-    write = "write", call_connection_lost = "_call_connection_lost", start_reading = "_start_reading",
+    write = "write", time = "time", call_at = "call_at", dict = "__dict__", call_connection_lost = "_call_connection_lost", start_reading = "_start_reading",
 }
 
 /// See the module.

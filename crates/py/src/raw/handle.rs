@@ -242,18 +242,19 @@ pub fn run(o: &Obj) -> R<()> {
     let (Some(callback), Some(args), Some(context)) = (h.callback().obj(), h.args().obj(), h.context().obj()) else {
         return Ok(()); // cancelled meanwhile
     };
-    // SAFETY: a context object; entering fails cleanly if it is in use.
-    if unsafe { ffi::PyContext_Enter(context.as_ptr()) } != 0 {
-        return Err(super::Raised);
-    }
-    // SAFETY: `args` is a tuple that stays alive for the call.
-    let result = unsafe {
+    // SAFETY: `args` is a tuple, which outlives its items' use here.
+    let items = unsafe {
         let n = ffi::PyTuple_GET_SIZE(args.as_ptr()) as usize;
-        let items = (args.as_ptr() as *mut ffi::PyTupleObject).cast::<ffi::PyTupleObject>();
-        let first = (&raw const (*items).ob_item).cast::<*mut PyObject>();
-        Obj::owned(ffi::PyObject_Vectorcall(callback.as_ptr(), first, n, std::ptr::null_mut()))
+        let items = args.as_ptr().cast::<ffi::PyTupleObject>();
+        std::slice::from_raw_parts((&raw const (*items).ob_item).cast::<*mut PyObject>(), n)
     };
-    super::task_step::leave_context(&context, result.map(drop))
+    // SAFETY: entering fails cleanly if it is in use or no context.
+    if unsafe { ffi::PyContext_Enter(context.as_ptr()) } != 0 {
+        let mut all = vec![callback.as_ptr()];
+        all.extend_from_slice(items);
+        return super::task_step::run_in_foreign_context(&context, &all);
+    }
+    super::task_step::leave_context(&context, call(callback.as_ptr(), items).map(drop))
 }
 
 fn slots<'a>(o: *mut PyObject) -> impl Iterator<Item = &'a Slot> {

@@ -219,12 +219,6 @@ pub fn current(loop_: *mut PyObject) -> R<Option<Obj>> {
     }
 }
 
-#[cfg(Py_3_14)]
-pub fn current(loop_: *mut PyObject) -> R<Option<Obj>> {
-    let current_task = attr(&import("asyncio.tasks")?, "current_task")?;
-    Ok(Some(call(current_task.as_ptr(), &[loop_])?).filter(|t| !t.is_none()))
-}
-
 /// Makes `task` (or None) the current one; returns the one before, or None.
 #[cfg(Py_3_12)]
 pub fn swap_current(loop_: *mut PyObject, task: *mut PyObject) -> R<Obj> {

@@ -17,6 +17,7 @@ pub struct Registry {
     enter: *mut PyObject,
     leave: *mut PyObject,
     swap: *mut PyObject,
+    current: *mut PyObject,
     register_eager: *mut PyObject,
     unregister_eager: *mut PyObject,
     add_waiter: *mut PyObject,
@@ -34,6 +35,7 @@ impl Registry {
             enter: function("_enter_task")?,
             leave: function("_leave_task")?,
             swap: function("_swap_current_task")?,
+            current: function("current_task")?,
             register_eager: function("_register_eager_task")?,
             unregister_eager: function("_unregister_eager_task")?,
             discard_waiter: function("future_discard_from_awaited_by")?,
@@ -96,6 +98,11 @@ pub fn leave(_: Option<&LoopCore>, loop_: *mut PyObject, task: *mut PyObject) ->
 
 #[inline(always)]
 pub fn settle(_: &LoopCore, _: *mut PyObject) {}
+
+/// The task that runs on `loop_` now.
+pub fn current(loop_: *mut PyObject) -> R<Option<Obj>> {
+    Ok(Some(call(registry().current, &[loop_])?).filter(|task| !task.is_none()))
+}
 
 /// Makes `task` (or None) the current one; returns the one before, or None.
 pub fn swap_current(loop_: *mut PyObject, task: *mut PyObject) -> R<Obj> {

@@ -17,7 +17,7 @@ use super::{registry, Obj, R};
 /// Makes the task ready for a step (with an exception to throw, if any).
 pub fn schedule(o: *mut PyObject, s: &TaskState, exc: Option<Obj>) -> R<()> {
     match s.future.core() {
-        Some(core) if !core.is_closed() && !core.debug.get() => {
+        Some(core) if !core.is_closed() && !core.through_call_soon.get() => {
             task::push(core, o, exc);
             Ok(())
         }
@@ -55,12 +55,28 @@ pub fn step(o: *mut PyObject, exc: Option<Obj>) -> R<()> {
     let Some(context) = s.context.obj() else {
         return Ok(());
     };
-    // SAFETY: a context object; entering fails cleanly if it is in use.
+    // SAFETY: entering fails cleanly if it is in use or no context.
     if unsafe { ffi::PyContext_Enter(context.as_ptr()) } != 0 {
-        return Err(Raised);
+        let step = task::step_callable(o)?;
+        let exc = exc.unwrap_or_else(Obj::none);
+        return run_in_foreign_context(&context, &[step.as_ptr(), exc.as_ptr()]);
     }
     let result = step_in_current_context(o, exc);
     leave_context(&context, result)
+}
+
+/// Entering a context was refused. For what is no Context: `context.run(callable, *args)`, which is how asyncio runs
+/// every callback, so that anything with such a method will do.
+#[cold]
+pub fn run_in_foreign_context(context: &Obj, callable_and_args: &[*mut PyObject]) -> R<()> {
+    // SAFETY: alive.
+    if unsafe { ffi::PyContext_CheckExact(context.as_ptr()) } != 0 {
+        return Err(Raised);
+    }
+    drop(take_raised());
+    let mut all = vec![context.as_ptr()];
+    all.extend_from_slice(callable_and_args);
+    call_method(globals().names.context_run, &all).map(drop)
 }
 
 /// Leaves a context without disturbing an exception that is on its way out.

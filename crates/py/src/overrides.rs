@@ -1,0 +1,154 @@
+//! What a program puts in the place of the core's own `time`, `call_soon` and `call_at`: a subclass that defines them,
+//! or an attribute set on one loop (a mock clock). asyncio's loop asks all three through `self`, so such a loop works
+//! there; the core's short ways around them are taken only while nothing is overridden.
+//!
+//! Found out when a loop is made, when it begins to run, and when one of the names is set on it or deleted: never per
+//! call. Called by `event_loop` and asked by what schedules.
+
+use std::cell::Cell;
+
+use pyo3::ffi::{self, PyObject};
+use sched::{Clock, Nanos};
+
+use crate::event_loop::LoopCore;
+use crate::raw::globals::{globals, Names};
+use crate::raw::obj::{call_method, getattr, getattr_opt, raise_object, take_raised};
+use crate::raw::{Obj, Slot, R};
+
+#[derive(Default)]
+pub struct Overrides {
+    time: Cell<bool>,
+    call_soon: Cell<bool>,
+    call_at: Cell<bool>,
+    /// The loop object around the core, borrowed: set before any of the above is.
+    me: Cell<*mut PyObject>,
+    /// What `time()` raised where nothing could be raised; see [`LoopClock`].
+    failure: Slot,
+}
+
+impl Overrides {
+    #[inline(always)]
+    pub fn time(&self) -> bool {
+        self.time.get()
+    }
+
+    #[inline(always)]
+    pub fn call_at(&self) -> bool {
+        self.call_at.get()
+    }
+
+    #[inline(always)]
+    pub fn call_soon(&self) -> bool {
+        self.call_soon.get()
+    }
+
+    /// Looks again at what is overridden on `slf`.
+    pub fn look(&self, slf: *mut PyObject) -> R<()> {
+        let names = &globals().names;
+        self.me.set(slf);
+        self.time.set(is_overridden(slf, names.time)?);
+        self.call_soon.set(is_overridden(slf, names.call_soon)?);
+        self.call_at.set(is_overridden(slf, names.call_at)?);
+        Ok(())
+    }
+
+    /// Raises what `time()` raised since the last look.
+    pub fn check_failure(&self) -> R<()> {
+        match self.failure.take() {
+            None => Ok(()),
+            Some(exc) => Err(raise_object(exc)),
+        }
+    }
+
+    pub fn clear(&self) {
+        self.failure.clear();
+    }
+
+    pub fn failure(&self) -> &Slot {
+        &self.failure
+    }
+}
+
+/// Whether an attribute's name is one that [`Overrides::look`] looks at.
+pub fn is_watched(name: *mut PyObject) -> R<bool> {
+    let Names { time, call_soon, call_at, .. } = globals().names;
+    for watched in [time, call_soon, call_at] {
+        // SAFETY: both alive; names of attributes are strings, anything else has been refused by then.
+        match unsafe { ffi::PyUnicode_Compare(name, watched) } {
+            0 => return Ok(true),
+            // SAFETY: attached.
+            -1 if !unsafe { ffi::PyErr_Occurred() }.is_null() => return Err(crate::raw::Raised),
+            _ => {}
+        }
+    }
+    Ok(false)
+}
+
+fn is_overridden(slf: *mut PyObject, name: *mut PyObject) -> R<bool> {
+    // SAFETY: alive; its type lives as long as it does.
+    let class = unsafe { ffi::Py_TYPE(slf) };
+    let own = getattr(globals().loop_type.cast(), name)?;
+    if getattr(class.cast(), name)?.as_ptr() != own.as_ptr() {
+        return Ok(true);
+    }
+    let Some(attributes) = getattr_opt(slf, globals().names.dict)? else {
+        return Ok(false);
+    };
+    // SAFETY: both alive.
+    match unsafe { ffi::PyMapping_HasKey(attributes.as_ptr(), name) } {
+        0 => Ok(false),
+        _ => Ok(true),
+    }
+}
+
+/// The loop's time as its own `time()` gives it. Raises what that raises.
+#[cold]
+fn overridden_time(core: &LoopCore) -> R<f64> {
+    let answer = call_method(globals().names.time, &[core.overrides.me.get()])?;
+    // SAFETY: alive; -1 with an error for what isn't a number.
+    let seconds = unsafe { ffi::PyFloat_AsDouble(answer.as_ptr()) };
+    // SAFETY: attached.
+    if seconds == -1.0 && !unsafe { ffi::PyErr_Occurred() }.is_null() {
+        return Err(crate::raw::Raised);
+    }
+    Ok(seconds)
+}
+
+impl LoopCore {
+    /// `self.time()`: the real clock, unless that is overridden.
+    #[inline(always)]
+    pub fn time_object(&self) -> R<Obj> {
+        if self.overrides.time() {
+            return call_method(globals().names.time, &[self.overrides.me.get()]);
+        }
+        Obj::float(self.clock.now() as f64 / 1e9)
+    }
+
+    /// The clock that timers and deadlines of this loop are measured with.
+    #[inline(always)]
+    pub fn loop_clock(&self) -> LoopClock<'_> {
+        LoopClock(self)
+    }
+}
+
+/// See [`LoopCore::loop_clock`]. May call Python, so no borrow may be held across it. A `time()` that raises counts as
+/// "nothing is due", and the turn raises it before it waits or runs a job ([`Overrides::check_failure`]).
+pub struct LoopClock<'a>(&'a LoopCore);
+
+impl Clock for LoopClock<'_> {
+    #[inline(always)]
+    fn now(&self) -> Nanos {
+        if !self.0.overrides.time() {
+            return self.0.clock.now();
+        }
+        match overridden_time(self.0) {
+            // A timer is due once `when < time() + resolution`, as in asyncio; timers round up, so this must too.
+            Ok(seconds) => sched::clock::nanos_from_secs(seconds).saturating_add(1),
+            Err(crate::raw::Raised) => {
+                let failure = take_raised();
+                drop(self.0.overrides.failure.replace(failure));
+                0
+            }
+        }
+    }
+}
