@@ -153,11 +153,12 @@ class EventLoop(_core.LoopCore, TlsMethods, _AsyncioLoop):
         )
 
     def _make_read_pipe_transport(self, pipe: Any, protocol: Any, waiter: Any = None, extra: Any = None) -> Any:
-        self._pipe_kind(pipe)
+        self._pipe_kind(pipe, "Pipe transport is for pipes/sockets only.")
         return _core.Transport(self, pipe, protocol, waiter, extra, None, "read")
 
     def _make_write_pipe_transport(self, pipe: Any, protocol: Any, waiter: Any = None, extra: Any = None) -> Any:
-        kind = "write device" if self._pipe_kind(pipe) == "device" else "write"
+        refusal = "Pipe transport is only for pipes, sockets and character devices"
+        kind = "write device" if self._pipe_kind(pipe, refusal) == "device" else "write"
         return _core.Transport(self, pipe, protocol, waiter, extra, None, kind)
 
     if sys.version_info < (3, 12):
@@ -213,8 +214,8 @@ class EventLoop(_core.LoopCore, TlsMethods, _AsyncioLoop):
             transport._process_exited(returncode)
 
     @staticmethod
-    def _pipe_kind(pipe: Any) -> str:
-        """What a pipe transport may be given, made non-blocking; ValueError for anything else (a regular file)."""
+    def _pipe_kind(pipe: Any, refusal: str) -> str:
+        """What a pipe transport may be given, made non-blocking; ValueError(refusal) for anything else (a regular file)."""
         fd = pipe.fileno()
         mode = os.fstat(fd).st_mode
         if stat.S_ISCHR(mode):
@@ -222,7 +223,7 @@ class EventLoop(_core.LoopCore, TlsMethods, _AsyncioLoop):
         elif stat.S_ISFIFO(mode) or stat.S_ISSOCK(mode):
             kind = "pipe"
         else:
-            raise ValueError("Pipe transport is for pipes/sockets only.")
+            raise ValueError(refusal)
         os.set_blocking(fd, False)
         return kind
 

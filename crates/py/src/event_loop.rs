@@ -10,7 +10,7 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use net::clock::Monotonic;
-use pyo3::exceptions::{PyAttributeError, PyTypeError, PyValueError};
+use pyo3::exceptions::{PyAttributeError, PyOverflowError, PyTypeError, PyValueError};
 use pyo3::ffi::{self, PyObject};
 use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyTuple};
@@ -817,6 +817,8 @@ impl LoopCore {
         let number = match descriptor(fd) {
             Ok(number) => number,
             // A closed file has no number any more, but it is still the one that was watched.
+            // A number that can be no descriptor is watched by nobody.
+            Err(e) if e.is_instance_of::<PyOverflowError>(py) => return Ok(false),
             Err(e) => self.io.watched_as(fd.as_ptr()).ok_or(e)?,
         };
         match self.io.unwatch(number, direction) {

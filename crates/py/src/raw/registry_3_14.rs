@@ -24,12 +24,21 @@ pub struct Registry {
     discard_waiter: *mut PyObject,
     /// Where in a C future the one that awaits it is kept; 0 if it could not be found.
     awaited_by: usize,
+    shown: Option<Shown>,
+}
+
+/// Where a C task keeps what debuggers of other processes read (`python -m asyncio ps`).
+struct Shown {
+    coro: usize,
+    name: usize,
+    is_task: usize,
 }
 
 impl Registry {
     pub fn new(c: &Obj) -> R<Self> {
         let function = |name: &str| attr(c, name).map(Obj::into_ptr);
         let add_waiter = function("future_add_to_awaited_by")?;
+        let awaited_by = find_awaited_by(c, add_waiter)?;
         Ok(Registry {
             register: function("_register_task")?,
             enter: function("_enter_task")?,
@@ -39,7 +48,8 @@ impl Registry {
             register_eager: function("_register_eager_task")?,
             unregister_eager: function("_unregister_eager_task")?,
             discard_waiter: function("future_discard_from_awaited_by")?,
-            awaited_by: find_awaited_by(c, add_waiter)?,
+            awaited_by,
+            shown: find_shown(c, awaited_by)?,
             add_waiter,
         })
     }
@@ -62,6 +72,48 @@ fn find_awaited_by(c: &Obj, add_waiter: *mut PyObject) -> R<usize> {
         let at = |offset: usize| *future.as_ptr().cast::<u8>().add(offset).cast::<*mut PyObject>();
         let found: Vec<usize> = (head..size).step_by(word).filter(|o| at(*o) == waiter.as_ptr()).collect();
         Ok(if let [one] = found[..] { one } else { 0 })
+    }
+}
+
+/// Finds the fields by looking through a task of asyncio's; None unless each is found in exactly one place.
+fn find_shown(c: &Obj, awaited_by: usize) -> R<Option<Shown>> {
+    let sample = call(attr(&super::globals::import("segue._sample_task")?, "make")?.as_ptr(), &[])?;
+    // SAFETY: a tuple of three; everything is read within the size of the task's type, and lives until the end.
+    unsafe {
+        let item = |i| ffi::PyTuple_GET_ITEM(sample.as_ptr(), i);
+        let (task, coro, name) = (item(0), item(1), item(2));
+        let future = Obj::owned(ffi::PyType_GenericAlloc(attr(c, "Future")?.as_ptr().cast(), 0))?;
+        let head = std::mem::size_of::<PyObject>();
+        let size = (*ffi::Py_TYPE(task)).tp_basicsize as usize;
+        let find = |wanted: *mut PyObject| -> Option<usize> {
+            let at = |offset: &usize| *task.cast::<u8>().add(*offset).cast::<*mut PyObject>() == wanted;
+            let mut found = (head..size).step_by(std::mem::size_of::<*mut c_void>()).filter(at);
+            found.next().filter(|_| found.next().is_none())
+        };
+        // `PyObject *awaited_by; enum state; char is_task;`: 1 in a task, 0 in a future.
+        let is_task = awaited_by + std::mem::size_of::<*mut c_void>() + std::mem::size_of::<std::os::raw::c_int>();
+        let byte = |o: *mut PyObject| *o.cast::<u8>().add(is_task);
+        let known = awaited_by != 0 && byte(task) == 1 && byte(future.as_ptr()) == 0;
+        Ok(match (find(coro), find(name)) {
+            (Some(coro), Some(name)) if known => Some(Shown { coro, name, is_task }),
+            _ => None,
+        })
+    }
+}
+
+/// Writes a task's coroutine and name (a number stands for the default name) where debuggers of other processes look.
+/// The C type traverses and clears the fields.
+pub fn show(task: *mut PyObject, coro: *mut PyObject, name: Obj) {
+    let Some(shown) = &registry().shown else {
+        return;
+    };
+    // SAFETY: our tasks begin with the C struct, in which the two fields are owned references or null.
+    unsafe {
+        let at = |offset: usize| task.cast::<u8>().add(offset);
+        let old_coro = at(shown.coro).cast::<*mut PyObject>().replace(ffi::Py_NewRef(coro));
+        let old_name = at(shown.name).cast::<*mut PyObject>().replace(name.into_ptr());
+        *at(shown.is_task) = 1;
+        drop((Obj::from_nullable(old_coro), Obj::from_nullable(old_name)));
     }
 }
 

@@ -122,6 +122,7 @@ fn begin(o: *mut PyObject, new: &New) -> R<()> {
     } else {
         set_name_to(s, new.name)?;
     }
+    show(o, s)?;
     s.log_destroy_pending.set(true);
     if let Some(core) = s.future.core() {
         s.id.set(core.hooks.next_task_id());
@@ -135,6 +136,16 @@ fn begin(o: *mut PyObject, new: &New) -> R<()> {
     }
     schedule_first_step(o, s)?;
     super::registry::register(o)
+}
+
+/// From 3.14 on debuggers of other processes read a task's coroutine and name.
+fn show(_o: *mut PyObject, _s: &TaskState) -> R<()> {
+    #[cfg(Py_3_14)]
+    if _s.coro.is_set() {
+        let name = name_or_number(_s).or_else(|number| Obj::int(number as i64))?;
+        super::registry::show(_o, _s.coro.get(), name);
+    }
+    Ok(())
 }
 
 fn is_running(s: &TaskState) -> R<bool> {
@@ -266,7 +277,11 @@ pub fn name(o: *mut PyObject) -> R<Obj> {
 }
 
 unsafe extern "C" fn m_set_name(o: *mut PyObject, value: *mut PyObject) -> *mut PyObject {
-    super::obj::guard(std::ptr::null_mut(), || set_name_to(st(o), value).map(|()| Obj::none().into_ptr()))
+    super::obj::guard(std::ptr::null_mut(), || {
+        set_name_to(st(o), value)?;
+        show(o, st(o))?;
+        Ok(Obj::none().into_ptr())
+    })
 }
 
 fn get_stack(o: *mut PyObject, args: Args) -> R<Obj> {

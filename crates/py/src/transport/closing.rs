@@ -2,7 +2,7 @@
 
 use pyo3::ffi::{self, PyObject};
 
-use super::state::{in_context, st, State};
+use super::state::{in_context, st, Kind, State};
 use crate::job::Job;
 use crate::raw::future::call_exception_handler;
 use crate::raw::globals::globals;
@@ -38,8 +38,7 @@ pub fn force_close(o: *mut PyObject, exc: Obj) -> R<()> {
 /// An error that the connection cannot survive: told to debug logging (an OSError is everyday) or the exception handler.
 pub fn fatal_error(o: *mut PyObject, exc: Obj, message: &str) -> R<()> {
     let s = st(o);
-    // SAFETY: OSError is alive.
-    if is_instance(exc.as_ptr(), unsafe { ffi::PyExc_OSError }) {
+    if is_everyday(s, &exc)? {
         if s.core().is_some_and(|c| c.debug.get()) {
             log_debug(o, &exc, message)?;
         }
@@ -56,6 +55,24 @@ pub fn fatal_error(o: *mut PyObject, exc: Obj, message: &str) -> R<()> {
         call_exception_handler(loop_.as_ptr(), &items)?;
     }
     force_close(o, exc)
+}
+
+/// Whether an error is no news: an OSError, but from a read end only EIO (a terminal whose other side is gone).
+fn is_everyday(s: &State, exc: &Obj) -> R<bool> {
+    // SAFETY: OSError is alive.
+    if !is_instance(exc.as_ptr(), unsafe { ffi::PyExc_OSError }) {
+        return Ok(false);
+    }
+    if s.kind.get() != Kind::ReadPipe {
+        return Ok(true);
+    }
+    let errno = crate::raw::obj::getattr(exc.as_ptr(), Obj::name("errno")?.as_ptr())?;
+    let eio = Obj::int(libc::EIO.into())?;
+    // SAFETY: both alive; compares two numbers, or None with one.
+    match unsafe { ffi::PyObject_RichCompareBool(errno.as_ptr(), eio.as_ptr(), ffi::Py_EQ) } {
+        -1 => Err(Raised),
+        equal => Ok(equal == 1),
+    }
 }
 
 /// `logger.debug("%r: %s", transport, message, exc_info=exc)`.
