@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+from asyncio import streams
 from typing import TYPE_CHECKING, Any
 
 from . import _core
@@ -89,6 +90,12 @@ class TlsMethods(_Loop):
         upgraded = connection._app_transport
         # Nothing may come before connection_made.
         transport.pause_reading()
+        if server_side and isinstance(protocol, streams.StreamReaderProtocol):
+            # A stream has read ahead: the client began its handshake before the server called start_tls.
+            reader = getattr(protocol, "_stream_reader", None)
+            if reader is not None and reader._buffer:
+                connection._feed_early(reader._buffer)
+                reader._buffer.clear()
         transport.set_protocol(connection)
         made = self.call_soon(connection.connection_made, transport)
         resumed = self.call_soon(transport.resume_reading)
@@ -98,5 +105,6 @@ class TlsMethods(_Loop):
             transport.close()
             made.cancel()
             resumed.cancel()
+            del waiter  # it holds the exception, whose traceback holds this frame and with it the transport
             raise
         return upgraded

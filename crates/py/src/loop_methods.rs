@@ -129,6 +129,10 @@ fn new_threadsafe(slf: *mut PyObject, args: Args) -> R<Obj> {
     let none = Obj::none();
     let context = if context.is_null() { none.as_ptr() } else { context };
     let handle = crate::raw::obj::call(globals().thread_safe_handle, &[callback, rest.as_ptr(), slf, context])?;
+    if core.debug.get() {
+        // Its own note ends in the class's `__init__`.
+        handle::note_source(&handle)?;
+    }
     core.push(Job::Handle(handle.clone()));
     Ok(handle)
 }

@@ -114,6 +114,11 @@ fn data_received(o: *mut PyObject, data: *mut PyObject) -> R<()> {
     on_ciphertext(o)
 }
 
+/// Ciphertext that somebody else received before connection_made.
+fn feed_early(o: *mut PyObject, data: *mut PyObject) -> R<()> {
+    tls(o).engine.feed_object(data)
+}
+
 fn get_extra_info(o: *mut PyObject, args: Args) -> R<Obj> {
     let [name, default] = args.fit("_get_extra_info", ["name", "default"], 2, 1)?;
     // SAFETY: null or alive.
@@ -135,6 +140,7 @@ macro_rules! one {
 one!(m_connection_made, "connection_made", "transport", connection_made);
 one!(m_connection_lost, "connection_lost", "exc", shutdown::connection_lost);
 one!(m_data_received, "data_received", "data", data_received);
+one!(m_feed_early, "_feed_early", "data", feed_early);
 fast_method!(m_get_extra_info, get_extra_info);
 plain_method!(m_eof_received, |o| shutdown::eof_from_below(o).map(Obj::bool));
 plain_method!(m_pause_writing, |o| {
@@ -199,6 +205,7 @@ pub fn make_type() -> R<*mut PyTypeObject> {
             no_args(c"eof_received", m_eof_received, c"The peer closed the connection below."),
             no_args(c"pause_writing", m_pause_writing, c"The transport below is full."),
             no_args(c"resume_writing", m_resume_writing, c"The transport below takes more."),
+            fast(c"_feed_early", m_feed_early, c"Called by the loop."),
             no_args(c"_do_read", m_do_read, c"Called by the loop."),
             no_args(c"_resume_reading_now", m_resume_reading_now, c"Called by the loop."),
             no_args(c"_check_handshake_timeout", m_check_handshake, c"Called by the loop."),

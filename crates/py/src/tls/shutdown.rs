@@ -25,9 +25,16 @@ pub fn start_shutdown(o: *mut PyObject) -> R<()> {
         return abort(o, &Obj::none());
     }
     s.set_phase(Phase::Flushing)?;
-    let timer = s.call_later(&s.shutdown_timeout.obj_or_none(), o, "_check_shutdown_timeout")?;
-    s.shutdown_timer.set(timer);
+    start_timer(o, s)?;
     flush(o)
+}
+
+/// From now on the connection has `ssl_shutdown_timeout` seconds until it must be gone.
+fn start_timer(o: *mut PyObject, s: &Tls) -> R<()> {
+    if !s.shutdown_timer.is_set() {
+        s.shutdown_timer.set(s.call_later(&s.shutdown_timeout.obj_or_none(), o, "_check_shutdown_timeout")?);
+    }
+    Ok(())
 }
 
 fn mark_closed(s: &Tls) {
@@ -82,11 +89,14 @@ pub fn step(o: *mut PyObject) -> R<()> {
 }
 
 fn finished(o: *mut PyObject, s: &Tls, exc: Option<Obj>) -> R<()> {
-    s.cancel(&s.shutdown_timer)?;
     s.shut_down.set(true);
     if let Some(exc) = exc {
+        s.cancel(&s.shutdown_timer)?;
         return fatal_error(o, &exc, "Fatal error on transport");
     }
+    // Below is closed once it has sent everything, which a peer that does not read can put off for ever: the timer
+    // goes on until connection_lost, or begins if it was the peer who closed first.
+    start_timer(o, s)?;
     match s.transport.obj() {
         Some(below) => s.call_soon(&getattr(below.as_ptr(), globals().names.close)?, &[]),
         None => Ok(()),
