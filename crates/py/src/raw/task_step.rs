@@ -41,10 +41,8 @@ pub fn exception_of(future: *mut PyObject) -> R<Option<Obj>> {
     }
     match call_method(globals().names.result, &[future]) {
         Ok(_) => Ok(None),
-        Err(Raised) => match take_raised() {
-            Some(exc) if is_interrupt(exc.as_ptr()) => Err(raise_object(exc)),
-            exc => Ok(exc),
-        },
+        // An interrupt too: it is the future's outcome, for the task that awaits it.
+        Err(Raised) => Ok(take_raised()),
     }
 }
 
