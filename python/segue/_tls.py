@@ -35,7 +35,7 @@ class TlsMethods(_Loop):
         server: Any = None,
         ssl_handshake_timeout: float | None = None,
         ssl_shutdown_timeout: float | None = None,
-        **_: Any,
+        **kwargs: Any,
     ) -> _core.SSLTransport:
         self._ensure_fd_no_transport(rawsock)
         connection = _core.TlsProtocol(
@@ -49,7 +49,8 @@ class TlsMethods(_Loop):
             ssl_shutdown_timeout=ssl_shutdown_timeout,
         )
         transport = connection._app_transport
-        self._make_socket_transport(rawsock, connection, extra=extra, server=server)
+        # From 3.15 on a connection has a context of its own, which comes as a keyword.
+        self._make_socket_transport(rawsock, connection, extra=extra, server=server, **kwargs)
         return transport
 
     async def start_tls(

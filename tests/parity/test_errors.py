@@ -262,6 +262,11 @@ async def converse(loop, protocol, right):
     return await asyncio.wait_for(protocol.lost, 30)
 
 
+def in_short(message):
+    """A report's message without arguments and addresses, the transport's class by the name it has on Segue."""
+    return message.split(" <")[0].split("(")[0].replace("_SelectorSocketTransport", "Transport")
+
+
 def outcome_of(loop_class, where, kind):
     """What a protocol's error leads to: what is called, how the connection ends, what is reported, what is raised."""
     loop = loop_class()
@@ -276,6 +281,7 @@ def outcome_of(loop_class, where, kind):
         end = error
     right.close()
     later = []
+    protocol.transport.abort()
     for task in asyncio.all_tasks(loop):
         task.cancel()
     for _ in range(5):
@@ -285,7 +291,7 @@ def outcome_of(loop_class, where, kind):
             later.append(type(error))
     still_works(loop)
     loop.close()
-    told = [(context["message"].split(" <")[0].split("(")[0], type(context.get("exception"))) for context in reports]
+    told = [(in_short(context["message"]), type(context.get("exception"))) for context in reports]
     return protocol.calls, type(end), str(end), told, later
 
 

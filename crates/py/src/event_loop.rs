@@ -692,7 +692,12 @@ impl LoopCore {
         if fd.call_method0("fileno").and_then(|n| n.extract::<RawFd>()).is_ok_and(|n| n < 0) {
             return Ok(None);
         }
-        Ok(self.io.owner(descriptor(fd)?).map(|o| o.bound(py).unbind()))
+        match descriptor(fd) {
+            Ok(number) => Ok(self.io.owner(number).map(|o| o.bound(py).unbind())),
+            // A number that can be no descriptor is nobody's.
+            Err(e) if e.is_instance_of::<PyOverflowError>(py) => Ok(None),
+            Err(e) => Err(e),
+        }
     }
 
     /// Puts a handle on the ready queue: for asyncio's own code that made one (signals).

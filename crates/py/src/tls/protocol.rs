@@ -169,6 +169,7 @@ slot_getter!(g_loop, |s| &s.loop_);
 slot_getter!(g_sslcontext, |s| &s.context);
 slot_getter!(g_sslobj, |s| &s.engine.object);
 slot_getter!(g_extra, |s| &s.extra);
+getter!(g_reading_paused, |o| Ok(Obj::bool(tls(o).app_reading_paused.get())));
 getter!(g_is_direct, |o| Ok(Obj::bool(tls(o).engine.is_direct())));
 
 unsafe extern "C" fn tp_init(o: *mut PyObject, args: *mut PyObject, kwargs: *mut PyObject) -> c_int {
@@ -220,6 +221,7 @@ pub fn make_type() -> R<*mut PyTypeObject> {
             attribute(c"_sslcontext", g_sslcontext, None),
             attribute(c"_sslobj", g_sslobj, None),
             attribute(c"_extra", g_extra, None),
+            attribute(c"_app_reading_paused", g_reading_paused, None),
             attribute(c"_is_direct", g_is_direct, None),
         ],
     }
