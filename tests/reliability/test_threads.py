@@ -147,3 +147,40 @@ def test_call_into_a_closed_loop_is_an_error_not_a_crash(loop_factory):
             worker.join(10)
             assert not worker.is_alive()
         assert [type(error) for error in outcomes] == [RuntimeError] * 4, outcomes
+
+
+def test_threads_that_never_pause_do_not_bury_the_loop(loop_factory):
+    """Four threads schedule as fast as they can: what waits stays bounded, and the loop stops and closes under it."""
+    loop = loop_factory()
+    threads, enough, bound = 4, 200_000, 150_000
+    sent, ran, most = [0] * threads, 0, 0
+
+    def callback():
+        nonlocal ran, most
+        ran += 1
+        most = max(most, sum(sent) - ran)
+        if ran == enough:
+            loop.stop()
+
+    def storm(number):
+        try:
+            while True:
+                loop.call_soon_threadsafe(callback)
+                sent[number] += 1
+        except RuntimeError as error:
+            assert str(error) == "Event loop is closed"
+
+    workers = [threading.Thread(target=storm, args=(number,)) for number in range(threads)]
+
+    def start():
+        for worker in workers:
+            worker.start()
+
+    loop.call_soon(start)
+    loop.run_forever()
+    loop.close()
+    for worker in workers:
+        worker.join(60)
+        assert not worker.is_alive()
+    assert ran >= enough
+    assert most < bound

@@ -29,6 +29,10 @@ const GIVE_WAY_EVERY: u64 = 1_000_000;
 /// How many jobs may run before the clock is asked whether that time is over.
 const JOBS_PER_LOOK: u32 = 64;
 
+/// How many callbacks may wait before other threads that schedule more are held back at each call, and for how long.
+const CROWDED: usize = 4096;
+const PAUSE_WHEN_CROWDED: Duration = Duration::from_micros(50);
+
 /// How many turns may pass without looking for I/O.
 const MAX_SKIPPED: u32 = 7;
 
@@ -251,6 +255,29 @@ impl LoopCore {
             drop(self.watchdog.take());
         }
         Ok(())
+    }
+
+    /// A thread that schedules without a pause is faster than the loop, which shares the GIL with it: the queue would
+    /// grow without an end. Where asyncio's writes to its self-pipe at every call, ours pauses once many callbacks wait.
+    #[inline]
+    pub fn hold_back_if_crowded(&self) {
+        if self.scheduler.ready.len() > CROWDED {
+            self.hold_back();
+        }
+    }
+
+    #[cold]
+    fn hold_back(&self) {
+        let running = self.thread.get();
+        if running == 0 || running == thread_ident() {
+            return;
+        }
+        // SAFETY: attached; nothing of Python or of the loop is touched until the thread is attached again.
+        unsafe {
+            let state = ffi::PyEval_SaveThread();
+            std::thread::sleep(PAUSE_WHEN_CROWDED);
+            ffi::PyEval_RestoreThread(state);
+        }
     }
 
     /// After each job: every now and then other threads and signal handlers get their chance, also if no job ever enters
@@ -522,6 +549,9 @@ pub fn thread_ident() -> u64 {
 pub fn descriptor(o: &Bound<'_, PyAny>) -> PyResult<RawFd> {
     // SAFETY: alive.
     let number = if unsafe { ffi::PyLong_Check(o.as_ptr()) } != 0 { o.clone() } else { fileno_of(o)? };
+    if let Ok(fd @ 0..) = number.extract::<RawFd>() {
+        return Ok(fd);
+    }
     if number.lt(0)? {
         return Err(PyValueError::new_err(format!("Invalid file descriptor: {number}")));
     }
@@ -545,9 +575,7 @@ fn fileno_of<'py>(o: &Bound<'py, PyAny>) -> PyResult<Bound<'py, PyAny>> {
         if !invalid {
             return e;
         }
-        let error = PyValueError::new_err(format!("Invalid file object: {}", crate::raw::globals::repr(o.as_ptr())));
-        error.set_context(py, Some(e));
-        error
+        PyValueError::new_err(format!("Invalid file object: {}", crate::raw::globals::repr(o.as_ptr())))
     })
 }
 

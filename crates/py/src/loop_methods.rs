@@ -143,6 +143,7 @@ fn call_soon_threadsafe(slf: *mut PyObject, args: Args) -> R<Obj> {
     #[cfg(not(Py_3_14))]
     let handle = schedule(slf, args, "call_soon_threadsafe", false)?;
     core(slf).io.reactor.waker().wake();
+    core(slf).hold_back_if_crowded();
     Ok(handle)
 }
 
