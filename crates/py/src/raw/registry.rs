@@ -78,6 +78,12 @@ pub fn register(task: *mut PyObject) -> R<()> {
     Ok(())
 }
 
+/// The task is done.
+#[inline(always)]
+pub fn done(task: *mut PyObject) {
+    unlist(task);
+}
+
 /// The task is done or gone: it need not be listed any more.
 #[inline(always)]
 pub fn unlist(task: *mut PyObject) {

@@ -14,6 +14,7 @@ use crate::event_loop::LoopCore;
 
 pub struct Registry {
     register: *mut PyObject,
+    unregister: *mut PyObject,
     enter: *mut PyObject,
     leave: *mut PyObject,
     swap: *mut PyObject,
@@ -41,6 +42,7 @@ impl Registry {
         let awaited_by = find_awaited_by(c, add_waiter)?;
         Ok(Registry {
             register: function("_register_task")?,
+            unregister: function("_unregister_task")?,
             enter: function("_enter_task")?,
             leave: function("_leave_task")?,
             swap: function("_swap_current_task")?,
@@ -126,7 +128,14 @@ pub fn register(task: *mut PyObject) -> R<()> {
     call(registry().register, &[task]).map(drop)
 }
 
-/// Nothing to do: `all_tasks()` leaves out what is done.
+/// The task is done. `all_tasks()` would leave it out, but debuggers show what is listed.
+pub fn done(task: *mut PyObject) {
+    if call(registry().unregister, &[task]).is_err() {
+        super::obj::write_unraisable(task);
+    }
+}
+
+/// The task goes: the C type's dealloc takes it out of its list.
 #[inline(always)]
 pub fn unlist(_task: *mut PyObject) {}
 

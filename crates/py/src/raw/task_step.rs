@@ -260,7 +260,7 @@ fn finished(o: *mut PyObject, s: &TaskState, how: u64) {
         s.scope.leave(Some(core));
         core.hooks.finish(s.id.get(), how);
     }
-    registry::unlist(o);
+    registry::done(o);
 }
 
 fn returned(o: *mut PyObject, s: &TaskState, value: Obj) -> R<()> {
