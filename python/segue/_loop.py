@@ -215,7 +215,7 @@ class EventLoop(_core.LoopCore, TlsMethods, _AsyncioLoop):
 
     @staticmethod
     def _pipe_kind(pipe: Any, refusal: str) -> str:
-        """What a pipe transport may be given, made non-blocking; ValueError(refusal) for anything else (a regular file)."""
+        """What a pipe transport may be given, made non-blocking; ValueError(refusal) for anything else (a file)."""
         fd = pipe.fileno()
         mode = os.fstat(fd).st_mode
         if stat.S_ISCHR(mode):

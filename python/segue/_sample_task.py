@@ -26,7 +26,8 @@ def make() -> tuple[Any, Coroutine[Any, Any, None], str]:
     """A task that never runs, its coroutine (closed) and its name."""
     coroutine = _nothing()
     name = "".join(["segue", " sample"])  # an object of its own: the core looks for its address
-    task: Any = _asyncio.Task(coroutine, loop=_LoopThatRunsNothing(), name=name)
+    loop: Any = _LoopThatRunsNothing()
+    task: Any = _asyncio.Task(coroutine, loop=loop, name=name)
     task._log_destroy_pending = False
     coroutine.close()
     return task, coroutine, name

@@ -1,4 +1,4 @@
-"""Every method of the loop with wrong arguments: refused as asyncio refuses them, with the same error and the same words.
+"""Every method of the loop with wrong arguments: refused as asyncio refuses them, with the same error and words.
 
 Each case calls the method of a fresh loop of either kind and compares what comes of it: the type returned, or the
 error's type and text, what the exception handler was told, and whether the loop works afterwards.
