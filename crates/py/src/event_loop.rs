@@ -12,6 +12,7 @@ use std::time::Duration;
 use net::clock::Monotonic;
 use pyo3::exceptions::PyValueError;
 use pyo3::ffi::{self, PyObject};
+use pyo3::intern;
 use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyTuple};
 use sched::{Clock, Driver, Flow, Hooks, ReadyQueue, Scheduler, Wait};
@@ -401,12 +402,12 @@ fn describe_callable(o: *mut PyObject) -> String {
     }
     // SAFETY: attached; alive.
     let o = unsafe { Bound::from_borrowed_ptr(Python::assume_attached(), o) };
-    if let Ok(owner) = o.getattr("__self__") {
+    if let Ok(owner) = o.getattr(intern!(o.py(), "__self__")) {
         if crate::raw::future::is_task(owner.as_ptr()) {
             return describe_task(owner.as_ptr());
         }
     }
-    let name = o.getattr("__qualname__").and_then(|n| n.extract::<String>());
+    let name = o.getattr(intern!(o.py(), "__qualname__")).and_then(|n| n.extract::<String>());
     format!("Callback {}", name.unwrap_or_else(|_| crate::raw::globals::repr(o.as_ptr())))
 }
 
@@ -416,10 +417,10 @@ fn describe_task(o: *mut PyObject) -> String {
     let name = task::name(o).map(|n| n.bound(py).to_string()).unwrap_or_default();
     let coro = s.coro.obj_or_none();
     let coro = coro.bound(py);
-    let place = coro.getattr("cr_code").and_then(|code| {
-        let file: String = code.getattr("co_filename")?.extract()?;
-        let line: i64 = code.getattr("co_firstlineno")?.extract()?;
-        let function: String = code.getattr("co_qualname")?.extract()?;
+    let place = coro.getattr(intern!(py, "cr_code")).and_then(|code| {
+        let file: String = code.getattr(intern!(py, "co_filename"))?.extract()?;
+        let line: i64 = code.getattr(intern!(py, "co_firstlineno"))?.extract()?;
+        let function: String = code.getattr(intern!(py, "co_qualname"))?.extract()?;
         Ok(format!("{function}, {file}:{line}"))
     });
     match place {
@@ -474,7 +475,7 @@ pub fn descriptor(o: &Bound<'_, PyAny>) -> PyResult<RawFd> {
     let fd = if unsafe { ffi::PyLong_Check(o.as_ptr()) } != 0 {
         o.extract::<RawFd>()?
     } else {
-        let fileno = o.call_method0(pyo3::intern!(o.py(), "fileno")).and_then(|n| n.extract::<RawFd>());
+        let fileno = o.call_method0(intern!(o.py(), "fileno")).and_then(|n| n.extract::<RawFd>());
         fileno.map_err(|_| {
             PyValueError::new_err(format!("Invalid file object: {}", crate::raw::globals::repr(o.as_ptr())))
         })?
@@ -612,7 +613,7 @@ impl LoopCore {
     /// The transport that a descriptor belongs to, or None.
     fn _owner_of(&self, py: Python<'_>, fd: &Bound<'_, PyAny>) -> PyResult<Option<Py<PyAny>>> {
         // A closed socket or file belongs to nobody.
-        if fd.call_method0("fileno").and_then(|n| n.extract::<RawFd>()).is_ok_and(|n| n < 0) {
+        if fd.call_method0(intern!(py, "fileno")).and_then(|n| n.extract::<RawFd>()).is_ok_and(|n| n < 0) {
             return Ok(None);
         }
         Ok(self.io.owner(descriptor(fd)?).map(|o| o.bound(py).unbind()))
@@ -742,7 +743,7 @@ impl LoopCore {
         match self.io.unwatch(number, direction) {
             None => Ok(false),
             Some(handle) => {
-                handle.bound(py).call_method0(pyo3::intern!(py, "cancel"))?;
+                handle.bound(py).call_method0(intern!(py, "cancel"))?;
                 Ok(true)
             }
         }
@@ -772,7 +773,7 @@ fn watch(
     let file = (!is_number).then(|| Obj::from(fd.clone()));
     let old = core.io.watch(descriptor(fd)?, file, direction, handle.clone())?;
     if let Some(old) = old {
-        old.bound(slf.py()).call_method0(pyo3::intern!(slf.py(), "cancel"))?;
+        old.bound(slf.py()).call_method0(intern!(slf.py(), "cancel"))?;
     }
     Ok(handle.bound(slf.py()).unbind())
 }
