@@ -35,7 +35,12 @@ class SocketMethods(_Base):
             return got
         if got is NotImplemented:
             return await super().sock_recv(sock, n)
-        return await self._sock_wait(sock, got)
+        # Here and in sock_sendall without _sock_wait: one coroutine less for each message.
+        try:
+            return await got
+        except BaseException:
+            self._sock_stop_waiting(sock, got)
+            raise
 
     async def sock_recv_into(self, sock: Any, buf: Any) -> int:
         """Receive into a writable buffer and return how many bytes. `sock` must be non-blocking."""
@@ -65,7 +70,11 @@ class SocketMethods(_Base):
             return
         if got is NotImplemented:
             return await super().sock_sendall(sock, data)
-        await self._sock_wait(sock, got)
+        try:
+            await got
+        except BaseException:
+            self._sock_stop_waiting(sock, got)
+            raise
 
     async def sock_sendto(self, sock: Any, data: Any, address: Any) -> int:
         """Send a datagram and return how many bytes it had. `sock` must be non-blocking."""

@@ -152,7 +152,13 @@ fn reported(o: *mut PyObject, s: &State, method: &str, result: R<()>) -> R<()> {
     let loop_ = s.loop_.obj();
     let (false, Some(loop_)) = (is_interrupt(exc.as_ptr()), loop_) else { return Err(raise_object(exc)) };
     let callback = getattr(o, Obj::name(method)?.as_ptr())?;
-    let handle = handle::new(loop_.as_ptr(), callback.as_ptr(), &[], s.context.obj_or_none())?;
+    // A copy, since the handler runs in it and we are in the transport's own.
+    let context = match s.context.obj() {
+        // SAFETY: a context object.
+        Some(context) => unsafe { Obj::owned(ffi::PyContext_Copy(context.as_ptr()))? },
+        None => crate::raw::future::copy_context()?,
+    };
+    let handle = handle::new(loop_.as_ptr(), callback.as_ptr(), &[], context)?;
     call_method(globals().names.callback_failed, &[loop_.as_ptr(), handle.as_ptr(), exc.as_ptr()]).map(drop)
 }
 
