@@ -13,20 +13,30 @@ from typing import TYPE_CHECKING, Any
 from . import _core
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from ._asyncio_private import SelectorEventLoop as _Loop
-
-    class _Base(_core.LoopCore, _Loop): ...
-
 else:
-    _Base = object
+    _Loop = object
 
 _Future = _core.Future
 _RUST_FAMILIES = frozenset({socket.AF_INET, socket.AF_INET6, socket.AF_UNIX})
 _NUMERIC = socket.NI_NUMERICHOST | socket.NI_NUMERICSERV
 
 
-class SocketMethods(_Base):
+class SocketMethods(_Loop):
     """A base of `segue.EventLoop`."""
+
+    if TYPE_CHECKING:  # what `_core.LoopCore`, which comes before this class, has of them
+        _debug: bool
+        _sock_try_recv: Callable[[Any, int], Any]
+        _sock_try_recv_into: Callable[[Any, Any], Any]
+        _sock_try_recvfrom: Callable[[Any, int], Any]
+        _sock_try_recvfrom_into: Callable[[Any, Any, int], Any]
+        _sock_try_sendall: Callable[[Any, Any], Any]
+        _sock_try_sendto: Callable[[Any, Any, Any], Any]
+        _sock_try_accept: Callable[[Any], Any]
+        _sock_stop_waiting: Callable[[Any, Any], None]
 
     async def sock_recv(self, sock: Any, n: int) -> bytes:
         """Receive up to `n` bytes; b"" at the end. `sock` must be non-blocking. Cancel-safe: no byte is lost."""
@@ -37,17 +47,19 @@ class SocketMethods(_Base):
             return await super().sock_recv(sock, n)
         # Here and in sock_sendall without _sock_wait: one coroutine less for each message.
         try:
-            return await got
+            data: bytes = await got
         except BaseException:
             self._sock_stop_waiting(sock, got)
             raise
+        return data
 
     async def sock_recv_into(self, sock: Any, buf: Any) -> int:
         """Receive into a writable buffer and return how many bytes. `sock` must be non-blocking."""
         got: Any = self._sock_try_recv_into(sock, buf)
         if got is NotImplemented:
             return await super().sock_recv_into(sock, buf)
-        return await self._sock_wait(sock, got) if type(got) is _Future else got
+        count: int = await self._sock_wait(sock, got) if type(got) is _Future else got
+        return count
 
     async def sock_recvfrom(self, sock: Any, bufsize: int) -> Any:
         """Receive a datagram of up to `bufsize` bytes: `(bytes, address)`. `sock` must be non-blocking."""
@@ -81,7 +93,8 @@ class SocketMethods(_Base):
         got: Any = self._sock_try_sendto(sock, data, address)
         if got is NotImplemented:
             return await super().sock_sendto(sock, data, address)
-        return await self._sock_wait(sock, got) if type(got) is _Future else got
+        count: int = await self._sock_wait(sock, got) if type(got) is _Future else got
+        return count
 
     async def sock_accept(self, sock: Any) -> Any:
         """Accept a connection: `(non-blocking socket, address)`. `sock` must be listening and non-blocking."""

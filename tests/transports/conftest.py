@@ -15,7 +15,7 @@ LOOPS: dict[str, Callable[[], asyncio.AbstractEventLoop]] = {
     "asyncio": asyncio.SelectorEventLoop,
     "segue": segue.EventLoop,
 }
-HANG = 20.0  # seconds until a test that hangs ends the run and shows its stack
+HANG = 90.0  # seconds until a test that hangs ends the run and shows its stack
 
 
 class Run:
