@@ -29,17 +29,23 @@ pub struct Fields {
 
 const HEADER: usize = std::mem::size_of::<PyObject>();
 
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Layout {
+    /// Not looked at yet, or there was no descriptor left to look with.
+    Unknown,
+    AsExpected,
+    Different,
+}
+
 static mut SOCKET: *mut PyObject = std::ptr::null_mut();
-static mut IS_AS_EXPECTED: bool = false;
+static mut LAYOUT: Layout = Layout::Unknown;
 
 /// `socket.socket`.
 pub fn class() -> R<*mut PyObject> {
     // SAFETY: with the GIL held; written once, kept forever.
     unsafe {
         if SOCKET.is_null() {
-            let class = attr(&import("socket")?, "socket")?;
-            IS_AS_EXPECTED = check(&class)?;
-            SOCKET = class.into_ptr();
+            SOCKET = attr(&import("socket")?, "socket")?.into_ptr();
         }
         Ok(SOCKET)
     }
@@ -48,12 +54,23 @@ pub fn class() -> R<*mut PyObject> {
 /// The fields of a plain `socket.socket`; None for any other object.
 #[inline(always)]
 pub fn of(o: *mut PyObject) -> R<Option<Fields>> {
-    // SAFETY: `o` is alive, and an exact instance of the class whose layout was checked.
+    // SAFETY: `o` is alive, and an exact instance of the class whose layout was checked. All with the GIL held.
     unsafe {
-        if ffi::Py_TYPE(o).cast() != class()? || !IS_AS_EXPECTED {
+        if ffi::Py_TYPE(o).cast() != class()? || LAYOUT != Layout::AsExpected && !look()? {
             return Ok(None);
         }
         Ok(Some(fields(o)))
+    }
+}
+
+#[cold]
+fn look() -> R<bool> {
+    // SAFETY: with the GIL held; the class is alive.
+    unsafe {
+        if LAYOUT == Layout::Unknown {
+            LAYOUT = check(&Obj::borrowed(class()?))?;
+        }
+        Ok(LAYOUT == Layout::AsExpected)
     }
 }
 
@@ -64,21 +81,20 @@ unsafe fn fields(o: *mut PyObject) -> Fields {
     unsafe { o.cast::<u8>().add(HEADER).cast::<Fields>().read() }
 }
 
-fn check(class: &Obj) -> R<bool> {
+fn check(class: &Obj) -> R<Layout> {
     let base = attr(&import("_socket")?, "socket")?;
     // SAFETY: a type object.
     let size = unsafe { (*base.as_ptr().cast::<ffi::PyTypeObject>()).tp_basicsize } as usize;
     if size < HEADER + std::mem::size_of::<Fields>() {
-        return Ok(false);
+        return Ok(Layout::Different);
     }
     let (family, kind) = (Obj::int(libc::AF_UNIX.into())?, Obj::int(libc::SOCK_DGRAM.into())?);
-    // Where no socket can be made (descriptors are used up) it isn't known, and Python's way is taken.
     let sock = match call(class.as_ptr(), &[family.as_ptr(), kind.as_ptr()]) {
         Ok(sock) => sock,
         Err(Raised) => {
             // SAFETY: always allowed.
             unsafe { ffi::PyErr_Clear() };
-            return Ok(false);
+            return Ok(Layout::Unknown);
         }
     };
     let says = |method: &str, args: &[*mut PyObject]| -> R<Obj> {
@@ -98,13 +114,11 @@ fn check(class: &Obj) -> R<bool> {
     let blocking = fields();
     says("close", &[])?;
     let closed = fields();
-    Ok([&waiting, &not_waiting, &blocking]
+    let same = [&waiting, &not_waiting, &blocking]
         .iter()
-        .all(|f| (f.fd, f.family, f.kind, f.proto) == (fd, libc::AF_UNIX, libc::SOCK_DGRAM, 0))
-        && closed.fd == -1
-        && waiting.timeout == 7_250_000_000
-        && not_waiting.timeout == 0
-        && blocking.timeout < 0)
+        .all(|f| (f.fd, f.family, f.kind, f.proto) == (fd, libc::AF_UNIX, libc::SOCK_DGRAM, 0));
+    let timeouts = waiting.timeout == 7_250_000_000 && not_waiting.timeout == 0 && blocking.timeout < 0;
+    Ok(if same && timeouts && closed.fd == -1 { Layout::AsExpected } else { Layout::Different })
 }
 
 /// `socket.socket(family, kind, proto, fileno=fd)` for a non-blocking descriptor: knowing the first three saves the system
