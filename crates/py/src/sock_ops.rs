@@ -63,6 +63,9 @@ impl Work {
     /// The result; None if the socket isn't ready.
     fn attempt(&self, core: &LoopCore, sock: &Fields) -> R<Option<Obj>> {
         let fd = sock.fd;
+        if fd < 0 {
+            return Err(os_error(&std::io::Error::from_raw_os_error(libc::EBADF)));
+        }
         match self {
             Work::Receive(n) => core.read_buffer.with(|buffer| {
                 number_received(socket::read(fd, &mut buffer[..*n]), |n| core.read_buffer.to_bytes(&buffer[..n]))
