@@ -39,7 +39,11 @@ class SocketMethods(_Loop):
         _sock_stop_waiting: Callable[[Any, Any], None]
 
     async def sock_recv(self, sock: Any, n: int) -> bytes:
-        """Receive up to `n` bytes; b"" at the end. `sock` must be non-blocking. Cancel-safe: no byte is lost."""
+        """Receive up to `n` bytes; b"" at the end. `sock` must be non-blocking.
+
+        Cancelled while it waits, it has taken nothing; as in asyncio, cancelling in the very turn in which bytes came
+        drops those.
+        """
         got: Any = self._sock_try_recv(sock, n)
         if type(got) is bytes:
             return got
