@@ -23,6 +23,7 @@ from asyncio.exceptions import SendfileNotAvailableError
 from typing import TYPE_CHECKING, Any
 
 from . import _core
+from ._sockets import SocketMethods
 from ._tls import TlsMethods
 
 if TYPE_CHECKING:
@@ -61,7 +62,7 @@ def _can_use_pidfd() -> bool:
     return True
 
 
-class EventLoop(_core.LoopCore, TlsMethods, _AsyncioLoop):
+class EventLoop(_core.LoopCore, TlsMethods, SocketMethods, _AsyncioLoop):
     """A drop-in `asyncio` event loop written in Rust.
 
     Use it through `segue.run(main())`, `asyncio.run(main(), loop_factory=segue.new_event_loop)` or `segue run app.py`.

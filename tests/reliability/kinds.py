@@ -367,6 +367,121 @@ async def udp(bench: Bench) -> None:
     await asyncio.wait([received.lost, sender.lost])
 
 
+def unix_datagrams(path: str | None = None) -> socket.socket:
+    sock = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+    sock.setblocking(False)
+    if path is not None:
+        sock.bind(path)
+    return sock
+
+
+@kind
+async def unix_datagrams_that_wait_are_refused_and_dropped(bench: Bench) -> None:
+    loop = asyncio.get_running_loop()
+    with tempfile.TemporaryDirectory() as folder:
+        path = folder + "/receiver"
+        with unix_datagrams(path):
+            transports = []
+            for ending in ("close", "abort", "close"):
+                transport, protocol = await loop.create_datagram_endpoint(
+                    lambda: Datagrams(bench), sock=unix_datagrams()
+                )
+                transports.append((bench.watch(transport), protocol, ending))
+                while not transport.get_write_buffer_size():
+                    transport.sendto(b"data", path)
+                transport.sendto(bytearray(b"more"), path)
+        # The receiver is gone: what waits is refused, or dropped by abort.
+        for transport, _, ending in transports:
+            getattr(transport, ending)()
+        await asyncio.wait([protocol.lost for _, protocol, _ in transports])
+
+
+class Pauses(Datagrams):
+    """Stops reading at the first datagram, so that those that came with it wait inside."""
+
+    def connection_made(self, transport: Any) -> None:
+        self.transport = transport
+
+    def datagram_received(self, data: bytes, address: Any) -> None:
+        self.transport.pause_reading()
+        self.got.set_result(address)
+
+
+@kind
+async def datagrams_received_and_never_delivered(bench: Bench) -> None:
+    loop = asyncio.get_running_loop()
+    server, received = await loop.create_datagram_endpoint(lambda: Pauses(bench), ("127.0.0.1", 0))
+    clients = [
+        await loop.create_datagram_endpoint(
+            lambda: Datagrams(bench), remote_addr=server.get_extra_info("sockname")
+        )
+        for _ in range(6)
+    ]
+    for client, _ in clients:
+        client.sendto(b"datagram")
+        client.sendto(b"datagram")
+    await received.got
+    bench.watch(server)
+    server.close()
+    for client, _ in clients:
+        client.close()
+    await asyncio.wait([received.lost, *(sender.lost for _, sender in clients)])
+
+
+@kind
+async def socket_coroutines_for_datagrams(bench: Bench) -> None:
+    loop = asyncio.get_running_loop()
+    with socket.socket(type=socket.SOCK_DGRAM) as ours, socket.socket(type=socket.SOCK_DGRAM) as theirs:
+        for sock in (ours, theirs):
+            sock.bind(("127.0.0.1", 0))
+            sock.setblocking(False)
+        to = theirs.getsockname()
+        for receive in (lambda: loop.sock_recvfrom(theirs, 100), lambda: loop.sock_recvfrom_into(theirs, bytearray(9))):
+            waiting = bench.watch(asyncio.create_task(receive()))
+            await asyncio.sleep(0)
+            await loop.sock_sendto(ours, b"datagram", to)
+            assert (await waiting)[1] == ours.getsockname()
+            waiting = bench.watch(asyncio.create_task(receive()))
+            await asyncio.sleep(0)
+            waiting.cancel()
+            await asyncio.wait([waiting])
+        try:
+            await loop.sock_sendto(ours, bytes(70_000), to)
+        except OSError:
+            pass
+
+
+@kind
+async def socket_coroutines_cut_short(bench: Bench) -> None:
+    """Cancelled while they send and receive, closed under them, failed, and replaced by a reader."""
+    loop = asyncio.get_running_loop()
+    left, right = socket.socketpair()
+    left.setblocking(False)
+    right.setblocking(False)
+    with left, right:
+        tasks = [
+            asyncio.create_task(loop.sock_sendall(left, bytearray(1_000_000))),
+            asyncio.create_task(loop.sock_recv_into(left, bytearray(100))),
+        ]
+        await asyncio.sleep(0)
+        tasks[0].cancel()
+        await asyncio.wait(tasks[:1])
+        loop.add_reader(left, int)
+        loop.remove_reader(left)
+        tasks[1].cancel()
+        tasks.append(asyncio.create_task(loop.sock_recv(left, 100)))
+        await asyncio.sleep(0)
+        right.close()
+        await asyncio.wait(tasks)
+        tasks[2].exception()
+        left_again = asyncio.create_task(loop.sock_accept(left))
+        await asyncio.wait([left_again])
+        left_again.exception()
+        for task in (*tasks, left_again):
+            bench.watch(task)
+    tasks.clear()
+
+
 @kind
 async def socket_coroutines(bench: Bench) -> None:
     loop = asyncio.get_running_loop()

@@ -2,6 +2,7 @@
 //!
 //! Rule 1: bytes leave in the order in which they came; a chunk leaves the outbox when its last byte was written.
 //! Rule 2: above the high-water mark the writer pauses, at or below the low-water mark it resumes; the two alternate.
+//! Datagrams are never cut: each is a chunk that leaves as a whole, counted with an overhead while it waits.
 //! Rule 3: this file writes nothing and calls nobody; its caller writes [`Outbox::slices`] and reports what went out.
 
 use std::collections::VecDeque;
@@ -23,7 +24,7 @@ pub struct Outbox<C> {
     chunks: VecDeque<C>,
     /// How much of the first chunk is already written.
     written: usize,
-    /// Invariant: the sum of all chunks' lengths less `written`.
+    /// Invariant: the sum of all chunks' lengths less `written`, and datagrams' overheads.
     waiting: usize,
     high: usize,
     low: usize,
@@ -49,7 +50,7 @@ impl<C: AsRef<[u8]>> Outbox<C> {
     }
 
     pub fn is_empty(&self) -> bool {
-        self.waiting == 0
+        self.chunks.is_empty()
     }
 
     pub fn is_paused(&self) -> bool {
@@ -103,6 +104,25 @@ impl<C: AsRef<[u8]>> Outbox<C> {
             self.written = written;
             self.chunks.push_back(chunk);
         }
+    }
+
+    /// Adds a datagram, which may be empty; it counts for `overhead` bytes more than it has.
+    pub fn push_datagram(&mut self, chunk: C, overhead: usize) {
+        self.waiting += chunk.as_ref().len() + overhead;
+        self.chunks.push_back(chunk);
+    }
+
+    /// Takes the datagram that is to be sent next.
+    pub fn pop_datagram(&mut self, overhead: usize) -> Option<C> {
+        let chunk = self.chunks.pop_front()?;
+        self.waiting -= chunk.as_ref().len() + overhead;
+        Some(chunk)
+    }
+
+    /// Puts back what `pop_datagram` gave: it doesn't fit yet.
+    pub fn put_back_datagram(&mut self, chunk: C, overhead: usize) {
+        self.waiting += chunk.as_ref().len() + overhead;
+        self.chunks.push_front(chunk);
     }
 
     /// What to write next, at most `max` slices.
@@ -163,6 +183,20 @@ mod tests {
         assert!(done.is_empty());
         o.advance(2, &mut done);
         assert_eq!(done, [b"abcdef".to_vec()]);
+    }
+
+    #[test]
+    fn datagrams_leave_whole_and_count_with_their_overhead() {
+        let mut o = Outbox::default();
+        o.push_datagram(b"".to_vec(), 8);
+        o.push_datagram(b"abc".to_vec(), 8);
+        assert_eq!((o.len(), o.is_empty()), (19, false));
+        let first = o.pop_datagram(8).unwrap();
+        assert_eq!((first.as_slice(), o.len()), (&b""[..], 11));
+        o.put_back_datagram(first, 8);
+        assert_eq!(o.pop_datagram(8), Some(b"".to_vec()));
+        assert_eq!(o.pop_datagram(8), Some(b"abc".to_vec()));
+        assert_eq!((o.pop_datagram(8), o.len(), o.is_empty()), (None, 0, true));
     }
 
     proptest! {

@@ -19,6 +19,8 @@ use rustix::event::epoll::{self, EventFlags};
 use rustix::event::Timespec;
 use rustix::io::Errno;
 
+use crate::level::Trigger;
+
 /// What the caller wants to hear about.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Interest {
@@ -105,16 +107,23 @@ impl Reactor {
         self.registry.register(&mut SourceFd(&fd), mio::Token(token as usize), mio::Interest::READABLE)
     }
 
+    /// Changes what a registered descriptor is told about, edge-triggered; what is there already is told again.
+    pub fn reregister(&self, fd: RawFd, token: u64, writable_too: bool) -> io::Result<()> {
+        let interest =
+            if writable_too { mio::Interest::READABLE | mio::Interest::WRITABLE } else { mio::Interest::READABLE };
+        self.registry.reregister(&mut SourceFd(&fd), mio::Token(token as usize), interest)
+    }
+
     pub fn deregister(&self, fd: RawFd) -> io::Result<()> {
         self.registry.deregister(&mut SourceFd(&fd))
     }
 
-    pub fn add_level(&self, fd: RawFd, token: u64, interest: Interest) -> io::Result<()> {
-        crate::level::add(self.epoll, fd, token, interest)
+    pub fn add_level(&self, fd: RawFd, token: u64, interest: Interest, trigger: Trigger) -> io::Result<()> {
+        crate::level::add(self.epoll, fd, token, interest, trigger)
     }
 
-    pub fn modify_level(&self, fd: RawFd, token: u64, interest: Interest) -> io::Result<()> {
-        crate::level::modify(self.epoll, fd, token, interest)
+    pub fn modify_level(&self, fd: RawFd, token: u64, interest: Interest, trigger: Trigger) -> io::Result<()> {
+        crate::level::modify(self.epoll, fd, token, interest, trigger)
     }
 
     pub fn remove_level(&self, fd: RawFd) -> io::Result<()> {
@@ -191,7 +200,7 @@ mod tests {
         let r = Reactor::new().unwrap();
         let (mut a, mut b) = UnixStream::pair().unwrap();
         let (mut c, d) = UnixStream::pair().unwrap();
-        r.add_level(b.as_raw_fd(), 1, Interest { readable: true, writable: false }).unwrap();
+        r.add_level(b.as_raw_fd(), 1, Interest { readable: true, writable: false }, Trigger::Level).unwrap();
         r.register(d.as_raw_fd(), 2).unwrap();
         a.write_all(b"xy").unwrap();
         c.write_all(b"xy").unwrap();
@@ -203,6 +212,21 @@ mod tests {
         assert_eq!(events(&r), []);
         r.remove_level(b.as_raw_fd()).unwrap();
         r.deregister(d.as_raw_fd()).unwrap();
+    }
+
+    #[test]
+    fn once_is_once_until_it_is_armed_again() {
+        let r = Reactor::new().unwrap();
+        let (mut a, b) = UnixStream::pair().unwrap();
+        let interest = Interest { readable: true, writable: false };
+        r.add_level(b.as_raw_fd(), 1, interest, Trigger::Once).unwrap();
+        a.write_all(b"x").unwrap();
+        assert_eq!(events(&r), [(1, true, false)]);
+        assert_eq!(events(&r), []);
+        r.modify_level(b.as_raw_fd(), 2, interest, Trigger::Once).unwrap();
+        assert_eq!(events(&r), [(2, true, false)]);
+        drop(a);
+        assert_eq!(events(&r), []);
     }
 
     #[test]
@@ -223,7 +247,8 @@ mod tests {
     fn a_regular_file_is_refused_as_epoll_does() {
         let r = Reactor::new().unwrap();
         let f = std::fs::File::open("/proc/self/exe").unwrap();
-        let e = r.add_level(f.as_raw_fd(), 1, Interest { readable: true, writable: false }).unwrap_err();
+        let e =
+            r.add_level(f.as_raw_fd(), 1, Interest { readable: true, writable: false }, Trigger::Level).unwrap_err();
         assert_eq!(e.raw_os_error(), Some(libc::EPERM));
     }
 }

@@ -62,6 +62,11 @@ pub fn read_both(fd: RawFd, first: &mut [u8], second: &mut [u8]) -> Received {
     }
 }
 
+/// What a sending function of the C library returned; none if it has to be repeated.
+pub(crate) fn outcome_of_send(n: isize) -> Option<Sent> {
+    sent(libc_outcome(n))
+}
+
 #[inline(always)]
 fn sent(outcome: Result<usize, Errno>) -> Option<Sent> {
     Some(match outcome {
@@ -113,7 +118,7 @@ pub fn gather(fd: RawFd, slices: &[io::IoSlice<'_>], is_socket: bool) -> Sent {
             // SAFETY: as above.
             unsafe { libc::writev(fd, slices.as_ptr().cast(), count as libc::c_int) }
         };
-        if let Some(outcome) = sent(libc_outcome(n)) {
+        if let Some(outcome) = outcome_of_send(n) {
             return outcome;
         }
     }
@@ -132,10 +137,15 @@ pub enum Accepted {
 
 /// `accept4(2)`: non-blocking and close-on-exec.
 pub fn accept(fd: RawFd) -> Accepted {
+    accept_into(fd, std::ptr::null_mut(), std::ptr::null_mut())
+}
+
+/// The same; the peer's address goes to `address`, unless that is null.
+pub(crate) fn accept_into(fd: RawFd, address: *mut libc::sockaddr, len: *mut libc::socklen_t) -> Accepted {
     loop {
         let flags = libc::SOCK_NONBLOCK | libc::SOCK_CLOEXEC;
-        // SAFETY: null address and length are allowed.
-        let n = unsafe { libc::accept4(fd, std::ptr::null_mut(), std::ptr::null_mut(), flags) };
+        // SAFETY: both null, or room for `len` bytes of an address: this crate's two callers see to it.
+        let n = unsafe { libc::accept4(fd, address, len, flags) };
         if n >= 0 {
             return Accepted::Socket(n);
         }

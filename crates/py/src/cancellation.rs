@@ -4,6 +4,7 @@
 //! `cancel_scope.rs` do, by the tag that they find here.
 
 use pyo3::ffi::{self, PyObject};
+use pyo3::intern;
 use pyo3::prelude::*;
 use pyo3::sync::PyOnceLock;
 use pyo3::types::{PyString, PyTuple};
@@ -43,23 +44,24 @@ impl Site {
 
     /// Where an exception was raised, as its traceback tells.
     fn of_exception(exc: &Bound<'_, PyAny>) -> PyResult<Option<Site>> {
-        let mut tb = exc.getattr("__traceback__")?;
+        let py = exc.py();
+        let mut tb = exc.getattr(intern!(py, "__traceback__"))?;
         if tb.is_none() {
             return Ok(None);
         }
         loop {
-            let next = tb.getattr("tb_next")?;
+            let next = tb.getattr(intern!(py, "tb_next"))?;
             if next.is_none() {
                 break;
             }
             tb = next;
         }
-        let code = tb.getattr("tb_frame")?.getattr("f_code")?.unbind();
-        Ok(Some(Site { code, instruction: tb.getattr("tb_lasti")?.extract()? }))
+        let code = tb.getattr(intern!(py, "tb_frame"))?.getattr(intern!(py, "f_code"))?.unbind();
+        Ok(Some(Site { code, instruction: tb.getattr(intern!(py, "tb_lasti"))?.extract()? }))
     }
 
     fn file(&self, py: Python<'_>) -> PyResult<String> {
-        self.code.bind(py).getattr("co_filename")?.extract()
+        self.code.bind(py).getattr(intern!(py, "co_filename"))?.extract()
     }
 
     fn line(&self) -> i32 {
@@ -68,7 +70,7 @@ impl Site {
     }
 
     pub fn text(&self, py: Python<'_>) -> PyResult<String> {
-        let function: String = self.code.bind(py).getattr("co_qualname")?.extract()?;
+        let function: String = self.code.bind(py).getattr(intern!(py, "co_qualname"))?.extract()?;
         Ok(format!("{}:{} {function}", self.file(py)?, self.line()))
     }
 

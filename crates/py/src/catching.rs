@@ -8,6 +8,7 @@
 //! Whether the scope may catch at all (it is cancelled and no visible scope around it is) is the cancel tree's to say.
 
 use pyo3::ffi::{self, PyObject};
+use pyo3::intern;
 use pyo3::prelude::*;
 use pyo3::sync::PyOnceLock;
 use pyo3::types::{PyCFunction, PyDict};
@@ -35,7 +36,7 @@ pub fn split(exc: Bound<'_, PyAny>, host: &Obj, requests: i64) -> PyResult<(bool
         let host = Obj::from(host.bind(args.py()).clone());
         Ok::<_, PyErr>(is_cancelled_error(leaf.as_ptr()) && is_a_scopes(args.py(), leaf.as_ptr(), &host, requests)?)
     })?;
-    let halves = exc.call_method1("split", (python_function(is_own)?,))?;
+    let halves = exc.call_method1(intern!(py, "split"), (python_function(is_own)?,))?;
     let (caught, rest): (Bound<'_, PyAny>, Bound<'_, PyAny>) = halves.extract()?;
     if caught.is_none() {
         return Ok((false, Some(Obj::from(exc))));

@@ -12,11 +12,12 @@ use std::time::Duration;
 use net::clock::Monotonic;
 use pyo3::exceptions::{PyAttributeError, PyOverflowError, PyTypeError, PyValueError};
 use pyo3::ffi::{self, PyObject};
+use pyo3::intern;
 use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyTuple};
 use sched::{Clock, Driver, Flow, Hooks, ReadyQueue, Scheduler, Wait};
 
-use crate::io::{Direction, Io, Ready};
+use crate::io::{Direction, Io, Ready, Watcher};
 use crate::job::{visit_obj, visit_raw, Job};
 use crate::overrides::Overrides;
 use crate::raw::obj::{call, call_method, is_interrupt, os_error, raise_object, runtime_error, take_raised};
@@ -50,6 +51,8 @@ pub struct LoopCore {
     pub recorder: RefCell<Option<Rc<Recorder>>>,
     /// The buffer that every transport of this loop reads into.
     pub read_buffer: crate::read_buffer::ReadBuffer,
+    /// Room for the datagrams that one event brings; taken out while it is used.
+    pub datagrams: Cell<Option<Box<net::datagram::Batch>>>,
     pub tls_buffers: crate::tls::buffers::Buffers,
     closed: Cell<bool>,
     /// The thread that runs the loop (as `threading.get_ident`); 0 while it doesn't run.
@@ -342,14 +345,39 @@ impl LoopCore {
         if let (Job::Io { token, ready }, false) = (&job, self.debug.get()) {
             // The shortest way for what a message takes.
             registry::settle(self, slf);
-            if let Ready::Object(object, on_ready) = self.look_up(*token, *ready) {
-                return match on_ready(object.as_ptr(), *ready) {
+            return match self.look_up(*token, *ready) {
+                Ready::Object(object, on_ready) => match on_ready(object.as_ptr(), *ready) {
                     Ok(()) => Flow::Continue,
                     Err(Raised) => self.failed(slf, &What::Source(object)),
-                };
-            }
+                },
+                Ready::Watchers(fd, reader, writer) => self.run_watchers(slf, fd, reader, writer),
+                Ready::Nothing => Flow::Continue,
+            };
         }
         self.run_any_job(slf, job)
+    }
+
+    /// A descriptor of the user's is ready.
+    fn run_watchers(
+        &self,
+        slf: *mut PyObject,
+        fd: RawFd,
+        reader: Option<Watcher>,
+        writer: Option<Watcher>,
+    ) -> Flow<Raised> {
+        for watcher in reader.into_iter().chain(writer) {
+            let flow = match watcher {
+                Watcher::Handle(handle) => self.run_any_job(slf, Job::Handle(handle)),
+                Watcher::Operation(operation) => match operation.on_ready(self, fd) {
+                    Ok(()) => Flow::Continue,
+                    Err(Raised) => self.failed(slf, &What::Source(operation.future.clone())),
+                },
+            };
+            if let Flow::Break(e) = flow {
+                return Flow::Break(e);
+            }
+        }
+        Flow::Continue
     }
 
     fn run_any_job(&self, slf: *mut PyObject, job: Job) -> Flow<Raised> {
@@ -391,14 +419,7 @@ impl LoopCore {
             Job::Io { token, ready } => match self.look_up(token, ready) {
                 Ready::Nothing => return Flow::Continue,
                 Ready::Object(object, on_ready) => (on_ready(object.as_ptr(), ready), What::Source(object)),
-                Ready::Handles(reader, writer) => {
-                    for handle in reader.into_iter().chain(writer) {
-                        if let Flow::Break(e) = self.run_job(slf, Job::Handle(handle)) {
-                            return Flow::Break(e);
-                        }
-                    }
-                    return Flow::Continue;
-                }
+                Ready::Watchers(fd, reader, writer) => return self.run_watchers(slf, fd, reader, writer),
             },
         };
         let flow = match result {
@@ -417,8 +438,13 @@ impl LoopCore {
 
     #[inline(always)]
     fn look_up(&self, token: u64, ready: net::Readiness) -> Ready {
-        self.io_touched.set(true);
-        self.io.look_up(token, ready)
+        let found = self.io.look_up(token, ready);
+        // A socket operation only tells a task that it can go on; what the task does then is noted by itself.
+        if !matches!(&found, Ready::Watchers(_, r, w) if ![r, w].iter().any(|s| matches!(s, Some(Watcher::Handle(_)))))
+        {
+            self.io_touched.set(true);
+        }
+        found
     }
 
     /// A callback raised: interrupts leave the loop, everything else goes to the exception handler.
@@ -478,12 +504,12 @@ fn describe_callable(o: *mut PyObject) -> String {
     }
     // SAFETY: attached; alive.
     let o = unsafe { Bound::from_borrowed_ptr(Python::assume_attached(), o) };
-    if let Ok(owner) = o.getattr("__self__") {
+    if let Ok(owner) = o.getattr(intern!(o.py(), "__self__")) {
         if crate::raw::future::is_task(owner.as_ptr()) {
             return describe_task(owner.as_ptr());
         }
     }
-    let name = o.getattr("__qualname__").and_then(|n| n.extract::<String>());
+    let name = o.getattr(intern!(o.py(), "__qualname__")).and_then(|n| n.extract::<String>());
     format!("Callback {}", name.unwrap_or_else(|_| crate::raw::globals::repr(o.as_ptr())))
 }
 
@@ -493,10 +519,10 @@ fn describe_task(o: *mut PyObject) -> String {
     let name = task::name(o).map(|n| n.bound(py).to_string()).unwrap_or_default();
     let coro = s.coro.obj_or_none();
     let coro = coro.bound(py);
-    let place = coro.getattr("cr_code").and_then(|code| {
-        let file: String = code.getattr("co_filename")?.extract()?;
-        let line: i64 = code.getattr("co_firstlineno")?.extract()?;
-        let function: String = code.getattr("co_qualname")?.extract()?;
+    let place = coro.getattr(intern!(py, "cr_code")).and_then(|code| {
+        let file: String = code.getattr(intern!(py, "co_filename"))?.extract()?;
+        let line: i64 = code.getattr(intern!(py, "co_firstlineno"))?.extract()?;
+        let function: String = code.getattr(intern!(py, "co_qualname"))?.extract()?;
         Ok(format!("{function}, {file}:{line}"))
     });
     match place {
@@ -595,6 +621,7 @@ impl LoopCore {
             through_call_soon: Cell::new(false),
             recorder: RefCell::default(),
             read_buffer: Default::default(),
+            datagrams: Cell::new(None),
             tls_buffers: Default::default(),
             closed: Cell::new(false),
             thread: Cell::new(0),
@@ -717,7 +744,7 @@ impl LoopCore {
     /// The transport that a descriptor belongs to, or None.
     fn _owner_of(&self, py: Python<'_>, fd: &Bound<'_, PyAny>) -> PyResult<Option<Py<PyAny>>> {
         // A closed socket or file belongs to nobody.
-        if fd.call_method0("fileno").and_then(|n| n.extract::<RawFd>()).is_ok_and(|n| n < 0) {
+        if fd.call_method0(intern!(py, "fileno")).and_then(|n| n.extract::<RawFd>()).is_ok_and(|n| n < 0) {
             return Ok(None);
         }
         match descriptor(fd) {
@@ -856,11 +883,19 @@ impl LoopCore {
         };
         match self.io.unwatch(number, direction) {
             None => Ok(false),
-            Some(handle) => {
-                handle.bound(py).call_method0(pyo3::intern!(py, "cancel"))?;
+            Some(watcher) => {
+                cancel(py, watcher)?;
                 Ok(true)
             }
         }
+    }
+}
+
+/// Who watched a descriptor does so no more. An operation's future stays pending then, as in asyncio.
+fn cancel(py: Python<'_>, watcher: Watcher) -> PyResult<()> {
+    match watcher {
+        Watcher::Handle(handle) => handle.bound(py).call_method0(intern!(py, "cancel")).map(drop),
+        Watcher::Operation(_) => Ok(()),
     }
 }
 
@@ -886,9 +921,10 @@ fn watch(
     let is_number = unsafe { ffi::PyLong_Check(fd.as_ptr()) } != 0;
     let file = (!is_number).then(|| Obj::from(fd.clone()));
     let fd = descriptor(fd)?;
-    let old = core.io.watch(fd, file, direction, handle.clone()).map_err(|e| os_error(&e))?;
+    let watcher = Watcher::Handle(handle.clone());
+    let old = core.io.watch(fd, file, direction, watcher).map_err(|e| os_error(&e))?;
     if let Some(old) = old {
-        old.bound(slf.py()).call_method0(pyo3::intern!(slf.py(), "cancel"))?;
+        cancel(slf.py(), old)?;
     }
     Ok(handle.bound(slf.py()).unbind())
 }

@@ -1,26 +1,61 @@
 //! The loop's descriptors: who is told when one is ready.
 //!
-//! A source is either a descriptor that belongs to the user (`add_reader`, `add_writer`: level-triggered, up to two
-//! handles) or an object of ours (a transport or a listener: edge-triggered, told directly).
+//! A source is either a descriptor that belongs to the user, with up to two watchers, or an object of ours (a transport or
+//! a listener: edge-triggered, told directly).
+//!
+//! | a user's descriptor has | in the poller |
+//! |---|---|
+//! | a handle (`add_reader`, `add_writer`), perhaps an operation too | level-triggered; taken out when nobody watches |
+//! | operations only (`sock_recv` and the like) | armed for one event |
+//! | nobody, after an operation that had its event | left there, silent: the poller says nothing of it until it is armed again |
+//! | nobody, otherwise | taken out |
+//!
+//! Nothing here remembers what is left there, beyond a hint which call to try first: the poller's own answer (`ENOENT`,
+//! `EEXIST`) decides, so closing, reusing a number, duplicating and forking cannot make it wrong.
 
 use std::cell::RefCell;
 use std::collections::HashMap;
 use std::io;
 use std::os::fd::RawFd;
+use std::rc::Rc;
 
+use net::level::Trigger;
 use net::{Interest, Reactor, Readiness};
 
 use crate::raw::Obj;
+use crate::sock_ops::Operation;
+use crate::watched::Watched;
 
 /// An object of ours that waits for its descriptor.
 pub type OnReady = fn(*mut pyo3::ffi::PyObject, Readiness) -> crate::raw::R<()>;
 
+/// Who waits for one direction of a descriptor that belongs to the user.
+#[derive(Clone)]
+pub enum Watcher {
+    /// `add_reader`, `add_writer`.
+    Handle(Obj),
+    /// `sock_recv` and the like.
+    Operation(Rc<Operation>),
+}
+
+impl Watcher {
+    fn try_for_each<E>(&self, f: &mut impl FnMut(&Obj) -> Result<(), E>) -> Result<(), E> {
+        match self {
+            Watcher::Handle(handle) => f(handle),
+            Watcher::Operation(operation) => operation.try_for_each(f),
+        }
+    }
+}
+
 enum Source {
     /// `file` is what the user gave, if it was no number: it names the source even after it was closed.
     Watch {
-        reader: Option<Obj>,
-        writer: Option<Obj>,
+        reader: Option<Watcher>,
+        writer: Option<Watcher>,
         file: Option<Obj>,
+        fd: RawFd,
+        /// An event has come since it was armed for one event only: the poller says no more of it.
+        told: bool,
     },
     Object {
         object: Obj,
@@ -37,14 +72,14 @@ struct Entry {
 struct Sources {
     entries: Vec<Entry>,
     free: Vec<u32>,
-    watched: HashMap<RawFd, u32>,
+    watched: Watched,
     /// Descriptors of our transports, which users may not watch; the object each belongs to.
     owned: HashMap<RawFd, u32>,
 }
 
 /// What is to be done about an event.
 pub enum Ready {
-    Handles(Option<Obj>, Option<Obj>),
+    Watchers(RawFd, Option<Watcher>, Option<Watcher>),
     Object(Obj, OnReady),
     Nothing,
 }
@@ -87,6 +122,15 @@ impl Sources {
         self.free.push(index);
         entry.source.take()
     }
+
+    fn side(&mut self, index: u32, direction: Direction) -> Option<&mut Option<Watcher>> {
+        match &mut self.entries[index as usize].source {
+            Some(Source::Watch { reader, writer, .. }) => {
+                Some(if direction == Direction::Read { reader } else { writer })
+            }
+            _ => None,
+        }
+    }
 }
 
 impl Io {
@@ -99,68 +143,137 @@ impl Io {
         self.generation != crate::fork::generation()
     }
 
-    /// Watches a user's descriptor; returns the handle that was there before.
-    pub fn watch(&self, fd: RawFd, file: Option<Obj>, direction: Direction, handle: Obj) -> io::Result<Option<Obj>> {
+    /// Watches a user's descriptor; returns who did before, in this direction.
+    pub fn watch(
+        &self,
+        fd: RawFd,
+        file: Option<Obj>,
+        direction: Direction,
+        watcher: Watcher,
+    ) -> io::Result<Option<Watcher>> {
         let mut sources = self.sources.borrow_mut();
-        let Some(&index) = sources.watched.get(&fd) else {
-            let (reader, writer) = match direction {
-                Direction::Read => (Some(handle), None),
-                Direction::Write => (None, Some(handle)),
-            };
-            let interest = Interest { readable: reader.is_some(), writable: writer.is_some() };
-            let (index, token) = sources.insert(Source::Watch { reader, writer, file });
-            if let Err(e) = self.reactor.add_level(fd, token, interest) {
-                let refused = sources.remove(index);
-                drop(sources);
-                drop(refused);
-                return Err(e);
+        let (index, is_new) = match sources.watched.get(fd) {
+            Some(index) => (index, false),
+            None => (sources.insert(Source::Watch { reader: None, writer: None, file, fd, told: false }).0, true),
+        };
+        let Some(side) = sources.side(index, direction) else { return Ok(None) };
+        let old = side.replace(watcher);
+        let result = self.arm(&mut sources, index, fd);
+        if is_new {
+            match result {
+                Ok(()) => sources.watched.set(fd, index),
+                Err(e) => {
+                    let refused = sources.remove(index);
+                    drop(sources);
+                    drop(refused);
+                    return Err(e);
+                }
             }
-            sources.watched.insert(fd, index);
-            return Ok(None);
-        };
-        let token = sources.token(index);
-        let Some(Source::Watch { reader, writer, .. }) = &mut sources.entries[index as usize].source else {
-            return Ok(None);
-        };
-        let old = if direction == Direction::Read { reader.replace(handle) } else { writer.replace(handle) };
-        let interest = Interest { readable: reader.is_some(), writable: writer.is_some() };
-        drop(sources);
-        self.modify(fd, token, interest)?;
+        } else {
+            result?;
+        }
         Ok(old)
     }
 
-    /// A descriptor that was closed and opened again under the same number has to be added anew.
-    fn modify(&self, fd: RawFd, token: u64, interest: Interest) -> io::Result<()> {
-        match self.reactor.modify_level(fd, token, interest) {
-            Err(e) if e.raw_os_error() == Some(libc::ENOENT) => self.reactor.add_level(fd, token, interest),
-            other => other,
-        }
+    /// Tells the poller what is waited for, which is something. It may know the descriptor already (left there by an
+    /// operation that is over) or no longer (closed, and opened again under the same number): what it answers decides.
+    fn arm(&self, sources: &mut Sources, index: u32, fd: RawFd) -> io::Result<()> {
+        let token = sources.token(index);
+        let Some(Source::Watch { reader, writer, told, .. }) = &mut sources.entries[index as usize].source else {
+            return Ok(());
+        };
+        *told = false;
+        let interest = Interest { readable: reader.is_some(), writable: writer.is_some() };
+        let has_handle = [reader, writer].iter().any(|side| matches!(side, Some(Watcher::Handle(_))));
+        let trigger = if has_handle { Trigger::Level } else { Trigger::Once };
+        let known = sources.watched.is_in_poller(fd);
+        let result = if known {
+            match self.reactor.modify_level(fd, token, interest, trigger) {
+                Err(e) if e.raw_os_error() == Some(libc::ENOENT) => {
+                    self.reactor.add_level(fd, token, interest, trigger)
+                }
+                other => other,
+            }
+        } else {
+            match self.reactor.add_level(fd, token, interest, trigger) {
+                Err(e) if e.raw_os_error() == Some(libc::EEXIST) && !sources.owned.contains_key(&fd) => {
+                    self.reactor.modify_level(fd, token, interest, trigger)
+                }
+                other => other,
+            }
+        };
+        sources.watched.note_in_poller(fd, result.is_ok());
+        result
     }
 
-    /// Stops watching in one direction; returns the handle.
-    pub fn unwatch(&self, fd: RawFd, direction: Direction) -> Option<Obj> {
-        let mut gone = None;
+    /// Stops watching in one direction; returns who did.
+    pub fn unwatch(&self, fd: RawFd, direction: Direction) -> Option<Watcher> {
+        self.unwatch_if(fd, direction, |_| true)
+    }
+
+    /// An operation is over, or nobody waits for it any more. Nothing happens if it isn't watching.
+    pub fn finish(&self, fd: RawFd, direction: Direction, operation: &Operation) {
+        drop(self.unwatch_if(
+            fd,
+            direction,
+            |w| matches!(w, Watcher::Operation(o) if std::ptr::eq(Rc::as_ptr(o), operation)),
+        ));
+    }
+
+    fn unwatch_if(&self, fd: RawFd, direction: Direction, wanted: impl Fn(&Watcher) -> bool) -> Option<Watcher> {
         let mut sources = self.sources.borrow_mut();
-        let index = *sources.watched.get(&fd)?;
-        let token = sources.token(index);
-        let Some(Source::Watch { reader, writer, .. }) = &mut sources.entries[index as usize].source else {
-            return None;
+        let index = sources.watched.get(fd)?;
+        let old = sources.side(index, direction)?.take_if(|w| wanted(w))?;
+        let mut gone = None;
+        let Some(Source::Watch { reader, writer, told, .. }) = &sources.entries[index as usize].source else {
+            return Some(old);
         };
-        let old = if direction == Direction::Read { reader.take() } else { writer.take() };
-        let interest = Interest { readable: reader.is_some(), writable: writer.is_some() };
-        if interest == Interest::default() {
-            sources.watched.remove(&fd);
-            gone = sources.remove(index);
-            // A descriptor that is already closed has left the poller by itself.
+        if reader.is_some() || writer.is_some() {
             if !self.is_inherited() {
-                let _ = self.reactor.remove_level(fd);
+                let _ = self.arm(&mut sources, index, fd);
             }
-        } else if old.is_some() && !self.is_inherited() {
-            let _ = self.modify(fd, token, interest);
+        } else {
+            // What was told once is silent: it stays in the poller, where the next operation finds it. A descriptor that is
+            // already closed has left by itself.
+            if !*told && !self.is_inherited() {
+                let _ = self.reactor.remove_level(fd);
+                sources.watched.note_in_poller(fd, false);
+            }
+            sources.watched.remove(fd);
+            gone = sources.remove(index);
         }
         drop(sources);
         drop(gone);
-        old
+        Some(old)
+    }
+
+    /// An operation has to wait for another event.
+    pub fn wait_again(&self, fd: RawFd) -> io::Result<()> {
+        let mut sources = self.sources.borrow_mut();
+        match sources.watched.get(fd) {
+            Some(index) => self.arm(&mut sources, index, fd),
+            None => Ok(()),
+        }
+    }
+
+    /// The operation that a future belongs to, wherever it waits; `fd` is where it is looked for first.
+    pub fn operation_of(
+        &self,
+        fd: RawFd,
+        future: *mut pyo3::ffi::PyObject,
+    ) -> Option<(RawFd, Direction, Rc<Operation>)> {
+        let sources = self.sources.borrow();
+        let at = |fd: RawFd, index: u32| match &sources.entries[index as usize].source {
+            Some(Source::Watch { reader, writer, .. }) => [(Direction::Read, reader), (Direction::Write, writer)]
+                .into_iter()
+                .find_map(|(direction, side)| match side {
+                    Some(Watcher::Operation(o)) if o.future.as_ptr() == future => Some((fd, direction, o.clone())),
+                    _ => None,
+                }),
+            _ => None,
+        };
+        let first = sources.watched.get(fd).and_then(|index| at(fd, index));
+        first.or_else(|| sources.watched.iter().find_map(|(fd, index)| at(fd, index)))
     }
 
     /// Registers an object of ours. `readable_only` is for listeners and read ends.
@@ -169,9 +282,17 @@ impl Io {
         let (index, token) = sources.insert(Source::Object { object, on_ready });
         let result =
             if readable_only { self.reactor.register_readable(fd, token) } else { self.reactor.register(fd, token) };
+        // An operation that is over may have left it in the poller.
+        let result = match result {
+            Err(e) if e.raw_os_error() == Some(libc::EEXIST) && sources.watched.get(fd).is_none() => {
+                self.reactor.reregister(fd, token, !readable_only)
+            }
+            other => other,
+        };
         match result {
             Ok(()) => {
                 sources.owned.insert(fd, index);
+                sources.watched.note_in_poller(fd, false);
                 Ok(token)
             }
             Err(e) => {
@@ -181,6 +302,11 @@ impl Io {
                 Err(e)
             }
         }
+    }
+
+    /// Whether an object of ours that was registered for reading hears about writability too.
+    pub fn hear_of_writability(&self, fd: RawFd, token: u64, wanted: bool) -> io::Result<()> {
+        self.reactor.reregister(fd, token, wanted)
     }
 
     /// Forgets an object of ours, before its descriptor is closed.
@@ -211,15 +337,20 @@ impl Io {
 
     #[inline(always)]
     pub fn look_up(&self, token: u64, ready: Readiness) -> Ready {
-        let sources = self.sources.borrow();
-        let Some(entry) = sources.entries.get(token as u32 as usize) else { return Ready::Nothing };
+        let mut sources = self.sources.borrow_mut();
+        let Some(entry) = sources.entries.get_mut(token as u32 as usize) else { return Ready::Nothing };
         if u64::from(entry.generation) != token >> 32 {
             return Ready::Nothing;
         }
-        match &entry.source {
+        match &mut entry.source {
             Some(Source::Object { object, on_ready }) => Ready::Object(object.clone(), *on_ready),
-            Some(Source::Watch { reader, writer, .. }) => {
-                Ready::Handles(reader.clone().filter(|_| ready.readable), writer.clone().filter(|_| ready.writable))
+            Some(Source::Watch { reader, writer, fd, told, .. }) => {
+                *told = [&*reader, &*writer].iter().all(|side| !matches!(side, Some(Watcher::Handle(_))));
+                Ready::Watchers(
+                    *fd,
+                    reader.clone().filter(|_| ready.readable),
+                    writer.clone().filter(|_| ready.writable),
+                )
             }
             None => Ready::Nothing,
         }
@@ -228,7 +359,8 @@ impl Io {
     /// The descriptor under which a file object is watched.
     pub fn watched_as(&self, file: *mut pyo3::ffi::PyObject) -> Option<RawFd> {
         let sources = self.sources.borrow();
-        sources.watched.iter().find_map(|(&fd, &index)| match &sources.entries[index as usize].source {
+        let mut all = sources.watched.iter();
+        all.find_map(|(fd, index)| match &sources.entries[index as usize].source {
             Some(Source::Watch { file: Some(known), .. }) if known.as_ptr() == file => Some(fd),
             _ => None,
         })
@@ -237,27 +369,27 @@ impl Io {
     /// Whether a user's descriptor is watched for reading and for writing.
     pub fn watched(&self, fd: RawFd) -> (bool, bool) {
         let sources = self.sources.borrow();
-        match sources.watched.get(&fd).and_then(|&i| sources.entries[i as usize].source.as_ref()) {
+        match sources.watched.get(fd).and_then(|i| sources.entries[i as usize].source.as_ref()) {
             Some(Source::Watch { reader, writer, .. }) => (reader.is_some(), writer.is_some()),
             _ => (false, false),
         }
     }
 
-    /// Takes everything out, for a loop that is being closed.
-    pub fn take_all(&self) -> Vec<Obj> {
+    /// Takes everything out, for a loop that is being closed; what comes back is for the caller to drop.
+    pub fn take_all(&self) -> Vec<Watcher> {
         let taken = std::mem::take(&mut *self.sources.borrow_mut());
         let mut out = Vec::new();
-        for (fd, _) in taken.watched.iter().chain(&taken.owned) {
+        for fd in taken.watched.iter().map(|(fd, _)| fd).chain(taken.owned.keys().copied()) {
             if !self.is_inherited() {
-                let _ = self.reactor.remove_level(*fd);
+                let _ = self.reactor.remove_level(fd);
             }
         }
         for entry in taken.entries {
             match entry.source {
-                Some(Source::Watch { reader, writer, file }) => {
-                    out.extend(reader.into_iter().chain(writer).chain(file))
+                Some(Source::Watch { reader, writer, file, .. }) => {
+                    out.extend(reader.into_iter().chain(writer).chain(file.map(Watcher::Handle)))
                 }
-                Some(Source::Object { object, .. }) => out.push(object),
+                Some(Source::Object { object, .. }) => out.push(Watcher::Handle(object)),
                 None => {}
             }
         }
@@ -270,8 +402,9 @@ impl Io {
         };
         for entry in &sources.entries {
             match &entry.source {
-                Some(Source::Watch { reader, writer, file }) => {
-                    reader.iter().chain(writer).chain(file).try_for_each(&mut *f)?
+                Some(Source::Watch { reader, writer, file, .. }) => {
+                    file.iter().try_for_each(&mut *f)?;
+                    reader.iter().chain(writer).try_for_each(|side| side.try_for_each(&mut *f))?
                 }
                 Some(Source::Object { object, .. }) => f(object)?,
                 None => {}

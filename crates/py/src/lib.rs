@@ -8,6 +8,8 @@
 //! | [`io`] | which object or handle a ready descriptor belongs to |
 //! | [`job`] | what the ready queue holds |
 //! | [`listener`] | accepting connections |
+//! | [`sock_ops`] | `sock_recv` and its like |
+//! | [`address`], [`socket_object`], [`watched`] | socket addresses, Python's sockets, and which descriptors users watch |
 //! | [`raw`] | the hand-built types: Future, Task, Handle |
 //! | [`transport`] | the stream transport |
 //! | [`scope`], [`await_site`] | cancel scopes on tasks: delivery, and where a task is suspended |
@@ -17,6 +19,7 @@
 //! | [`recorder`] | the event record |
 //! | [`read_buffer`], [`fork`], [`watchdog`] | what their names say |
 
+mod address;
 mod await_site;
 mod cancel_scope;
 mod cancellation;
@@ -32,9 +35,12 @@ mod raw;
 mod read_buffer;
 mod recorder;
 mod scope;
+mod sock_ops;
+mod socket_object;
 mod tls;
 mod transport;
 mod watchdog;
+mod watched;
 
 use pyo3::prelude::*;
 
@@ -54,6 +60,7 @@ fn _core(m: &Bound<'_, PyModule>) -> PyResult<()> {
         ("Handle", g.handle_type),
         ("TimerHandle", g.timer_type),
         ("Transport", transport::state::class()),
+        ("DatagramTransport", transport::state::datagram_class()),
         ("TlsProtocol", tls_protocol),
         ("SSLTransport", tls_transport),
     ] {

@@ -17,7 +17,7 @@ use pyo3::{PyTraverseError, PyVisit};
 use crate::event_loop::LoopCore;
 use crate::job::{visit_raw, Job};
 use crate::raw::future::{call_exception_handler, copy_context};
-use crate::raw::globals::{attr, globals, import};
+use crate::raw::globals::globals;
 use crate::raw::obj::{call, call_method, is_interrupt, os_error, os_error_object, raise_object, take_raised};
 use crate::raw::{Obj, Raised, Slot, R};
 
@@ -35,7 +35,7 @@ pub struct Listener {
     sock: Slot,
     on_connection: Slot,
     context: Slot,
-    /// `socket.socket` and its arguments for a descriptor of this family.
+    /// Family, kind and protocol of what is accepted.
     make_socket: Slot,
     fd: Cell<RawFd>,
     token: Cell<Option<u64>>,
@@ -73,7 +73,8 @@ impl Listener {
         listener.on_connection.set(Obj::from(on_connection.clone()));
         listener.context.set(copy_context()?);
         let family = sock.getattr(intern!(sock.py(), "family"))?;
-        let kind = sock.getattr(intern!(sock.py(), "type"))?;
+        let kind: i32 = sock.getattr(intern!(sock.py(), "type"))?.extract()?;
+        let kind = Obj::int((kind | libc::SOCK_NONBLOCK).into())?;
         let proto = sock.getattr(intern!(sock.py(), "proto"))?;
         listener.make_socket.set(Obj::tuple(&[family.as_ptr(), kind.as_ptr(), proto.as_ptr()])?);
         Ok(listener)
@@ -156,14 +157,9 @@ impl Listener {
             unsafe { libc::close(fd) };
             return Ok(());
         };
-        let conn = match make_socket(&args, fd) {
-            Ok(conn) => conn,
-            Err(e) => {
-                // SAFETY: as above.
-                unsafe { libc::close(fd) };
-                return Err(e);
-            }
-        };
+        // SAFETY: a tuple of three.
+        let item = |i| unsafe { ffi::PyTuple_GET_ITEM(args.as_ptr(), i) };
+        let conn = crate::socket_object::adopt(item(0), item(1), item(2), fd)?;
         call(callback.as_ptr(), &[conn.as_ptr()]).map(drop)
     }
 
@@ -183,20 +179,6 @@ impl Listener {
         let later = Obj::name("call_later")?;
         let delay = Obj::int(RETRY_DELAY)?;
         call_method(later.as_ptr(), &[loop_.as_ptr(), delay.as_ptr(), start.as_ptr()]).map(drop)
-    }
-}
-
-/// `socket.socket(family, type, proto, fileno=fd)`: knowing the first three saves the system calls that find them out.
-fn make_socket(args: &Obj, fd: RawFd) -> R<Obj> {
-    static mut SOCKET: *mut PyObject = std::ptr::null_mut();
-    // SAFETY: under the GIL; kept forever once found. The tuple has three items.
-    unsafe {
-        if SOCKET.is_null() {
-            SOCKET = attr(&import("socket")?, "socket")?.into_ptr();
-        }
-        let item = |i| ffi::PyTuple_GET_ITEM(args.as_ptr(), i);
-        let fd = Obj::int(fd.into())?;
-        call(SOCKET, &[item(0), item(1), item(2), fd.as_ptr()])
     }
 }
 

@@ -319,7 +319,10 @@ pub fn add_to(class: *mut PyTypeObject) -> R<()> {
         fast(c"call_at", m_call_at, c"call_at($self, when, callback, *args, context=None)\n--\n\nCall callback(*args) at loop.time() == when (seconds). Returns a TimerHandle."),
         fast(c"create_task", m_create_task, CREATE_TASK_DOC),
         no_args(c"create_future", m_create_future, c"Create a Future of this loop."),
-    ] {
+    ]
+    .into_iter()
+    .chain(crate::sock_ops::methods())
+    {
         add_method(class, def)?;
     }
     Ok(())

@@ -10,7 +10,7 @@ use pyo3::ffi;
 use crate::raw::{Obj, Slot, R};
 
 /// As much as asyncio reads at once.
-const SIZE: usize = 256 * 1024;
+pub const SIZE: usize = 256 * 1024;
 
 /// Messages up to this length are not kept for the next one.
 const TINY: usize = 256;
@@ -51,6 +51,24 @@ impl ReadBuffer {
             Received::Bytes(n) => Ok(Read::Bytes(new_bytes(&buffer[..n], &[])?, n == buffer.len())),
             other => Ok(Read::Nothing(other)),
         })
+    }
+
+    /// `bytes` with this content, in the last message's memory if they are of one size.
+    #[inline]
+    pub fn to_bytes(&self, bytes: &[u8]) -> R<Obj> {
+        if bytes.len() > TINY {
+            if let Some(spare) = self.take_spare() {
+                // SAFETY: an exact `bytes` object of this size that nobody else refers to.
+                unsafe {
+                    if ffi::Py_SIZE(spare.as_ptr()) as usize == bytes.len() {
+                        let to = ffi::PyBytes_AS_STRING(spare.as_ptr()) as *mut u8;
+                        std::ptr::copy_nonoverlapping(bytes.as_ptr(), to, bytes.len());
+                        return Ok(spare);
+                    }
+                }
+            }
+        }
+        new_bytes(bytes, &[])
     }
 
     /// Reads straight into the last message's memory, as most are of one size: no copy. What is more goes into the buffer.

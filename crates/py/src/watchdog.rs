@@ -10,6 +10,7 @@ use std::sync::{mpsc, Arc, Mutex};
 use std::time::Duration;
 
 use net::clock::Monotonic;
+use pyo3::intern;
 use pyo3::prelude::*;
 use sched::Clock;
 
@@ -132,7 +133,7 @@ fn look(watch: &Watch, since: u64) {
         let thread = watch.thread.load(Ordering::Relaxed);
         let reported = py
             .import("segue._watchdog")
-            .and_then(|m| m.call_method1("report_blocking_line", (thread, seconds, watch.last())));
+            .and_then(|m| m.call_method1(intern!(py, "report_blocking_line"), (thread, seconds, watch.last())));
         if let Err(e) = reported {
             e.write_unraisable(py, None);
         }

@@ -36,6 +36,8 @@ names! {
     resume_writing = "resume_writing", get_buffer = "get_buffer", buffer_updated = "buffer_updated",
         attach = "_attach", detach = "_detach", set_result = "set_result", set_exception = "set_exception",
     protocol = "protocol", transport = "transport", qualname = "__qualname__", name = "__name__",
+    datagram_received = "datagram_received", error_received = "error_received", sendto = "sendto",
+    callback_failed = "_callback_failed",
     write = "write", time = "time", call_at = "call_at", dict = "__dict__", call_connection_lost = "_call_connection_lost", start_reading = "_start_reading",
 }
 
@@ -169,6 +171,7 @@ pub fn init(loop_type: *mut PyTypeObject) -> R<()> {
     g.task_type = super::task::make_type(g)?;
     (g.handle_type, g.timer_type) = super::handle::make_types(g)?;
     crate::transport::methods::make_type(g)?;
+    crate::transport::datagram_methods::make_type()?;
     Ok(())
 }
 

@@ -56,7 +56,12 @@ pub struct Definition {
 }
 
 impl Definition {
-    pub fn build(mut self, base: Option<*mut PyTypeObject>) -> R<*mut PyTypeObject> {
+    pub fn build(self, base: Option<*mut PyTypeObject>) -> R<*mut PyTypeObject> {
+        self.build_on(base.as_slice())
+    }
+
+    /// The same with any number of bases.
+    pub fn build_on(mut self, bases: &[*mut PyTypeObject]) -> R<*mut PyTypeObject> {
         // SAFETY: an all-zero method definition ends a table.
         self.methods.push(unsafe { std::mem::zeroed() });
         self.attributes.push(ffi::PyGetSetDef::default());
@@ -74,10 +79,8 @@ impl Definition {
         };
         // SAFETY: the spec is complete and copied by the interpreter; the tables are leaked above.
         unsafe {
-            let bases = match base {
-                Some(base) => Some(Obj::tuple(&[base.cast()])?),
-                None => None,
-            };
+            let bases: Vec<*mut PyObject> = bases.iter().map(|base| base.cast()).collect();
+            let bases = if bases.is_empty() { None } else { Some(Obj::tuple(&bases)?) };
             let bases = bases.as_ref().map_or(std::ptr::null_mut(), Obj::as_ptr);
             Ok(Obj::owned(ffi::PyType_FromSpecWithBases(&mut spec, bases))?.into_ptr().cast())
         }

@@ -135,6 +135,9 @@ fn release(o: *mut PyObject, s: &State) -> R<()> {
     if let Some(core) = s.core() {
         core.io_touched.set(true);
     }
+    if let Some(datagrams) = s.datagrams.get() {
+        datagrams.forget();
+    }
     let waiter = s.empty_waiter.take();
     let sock = s.sock.take();
     s.fd.set(-1);
@@ -214,14 +217,23 @@ pub fn register(o: *mut PyObject, s: &State) -> R<()> {
     if s.registered.get() || s.closing.get() && s.outbox.borrow().is_empty() {
         return Ok(());
     }
-    let read_only = s.kind.get() == super::state::Kind::ReadPipe;
+    let read_only = matches!(s.kind.get(), super::state::Kind::ReadPipe | super::state::Kind::Datagrams);
+    let on_ready = match s.kind.get() {
+        super::state::Kind::Datagrams => super::datagrams::on_ready,
+        _ => super::reading::on_ready,
+    };
     // SAFETY: alive.
     let object = unsafe { Obj::borrowed(o) };
-    match core.io.register(s.fd.get(), object, super::reading::on_ready, read_only) {
+    match core.io.register(s.fd.get(), object, on_ready, read_only) {
         Ok(token) => {
             s.token.set(token);
             s.registered.set(true);
-            Ok(())
+            match s.datagrams.get() {
+                Some(datagrams) if !s.outbox.borrow().is_empty() => {
+                    super::datagrams::hear_of_writability(o, s, datagrams)
+                }
+                _ => Ok(()),
+            }
         }
         Err(e) => Err(crate::raw::obj::os_error(&e)),
     }

@@ -21,7 +21,7 @@ use crate::raw::obj::{
 use crate::raw::{handle, Obj, Raised, R};
 use crate::{fast_method, getter, plain_method};
 
-fn is_none_or_null(p: *mut PyObject) -> bool {
+pub(super) fn is_none_or_null(p: *mut PyObject) -> bool {
     // SAFETY: comparing with None.
     p.is_null() || p == unsafe { ffi::Py_None() }
 }
@@ -32,12 +32,6 @@ fn init(o: *mut PyObject, args: *mut PyObject, kwargs: *mut PyObject) -> R<()> {
     let names = ["loop", "sock", "protocol", "waiter", "extra", "server", "kind", "context"];
     let [loop_, sock, protocol, waiter, extra, server, kind, context] =
         fit_tuple_dict(args, kwargs, "Transport", names, names.len(), 3)?;
-    let Some(core) = LoopCore::of(loop_) else {
-        return Err(type_error("loop must be a segue.EventLoop"));
-    };
-    core.check_closed()?;
-    core.check_process()?;
-    let s = st(o);
     let kind = match if is_none_or_null(kind) { "socket" } else { text_of(kind)? } {
         "socket" => Kind::Socket,
         "read" => Kind::ReadPipe,
@@ -49,6 +43,33 @@ fn init(o: *mut PyObject, args: *mut PyObject, kwargs: *mut PyObject) -> R<()> {
             )))
         }
     };
+    let core = open(o, kind, loop_, sock, protocol, context)?;
+    set_extra(o, sock, extra, kind)?;
+    if !is_none_or_null(server) {
+        // SAFETY: alive.
+        st(o).server.set(unsafe { Obj::borrowed(server) });
+    }
+    if let Some(server) = st(o).server.obj() {
+        attach(&server, o)?;
+    }
+    schedule_start(o, st(o), core, waiter)
+}
+
+/// What every transport begins with.
+pub(super) fn open<'a>(
+    o: *mut PyObject,
+    kind: Kind,
+    loop_: *mut PyObject,
+    sock: *mut PyObject,
+    protocol: *mut PyObject,
+    context: *mut PyObject,
+) -> R<&'a LoopCore> {
+    let Some(core) = LoopCore::of(loop_) else {
+        return Err(type_error("loop must be a segue.EventLoop"));
+    };
+    core.check_closed()?;
+    core.check_process()?;
+    let s = st(o);
     s.kind.set(kind);
     // SAFETY: everything is alive.
     unsafe {
@@ -56,18 +77,11 @@ fn init(o: *mut PyObject, args: *mut PyObject, kwargs: *mut PyObject) -> R<()> {
         s.core.set(core);
         s.sock.set(Obj::borrowed(sock));
         s.set_protocol(Obj::borrowed(protocol))?;
-        if !is_none_or_null(server) {
-            s.server.set(Obj::borrowed(server));
-        }
     }
     s.context.set(context_or_copy(context)?);
     s.protocol_connected.set(true);
     s.fd.set(fileno(sock)?);
-    set_extra(o, sock, extra, kind)?;
-    if let Some(server) = s.server.obj() {
-        attach(&server, o)?;
-    }
-    schedule_start(o, s, core, waiter)
+    Ok(core)
 }
 
 fn fileno(sock: *mut PyObject) -> R<i32> {
@@ -79,7 +93,7 @@ fn fileno(sock: *mut PyObject) -> R<i32> {
 }
 
 /// `_extra`: what the caller gave, and what the socket says of itself.
-fn set_extra(o: *mut PyObject, sock: *mut PyObject, extra: *mut PyObject, kind: Kind) -> R<()> {
+pub(super) fn set_extra(o: *mut PyObject, sock: *mut PyObject, extra: *mut PyObject, kind: Kind) -> R<()> {
     // SAFETY: new or live objects throughout.
     unsafe {
         let dict =
@@ -91,7 +105,7 @@ fn set_extra(o: *mut PyObject, sock: *mut PyObject, extra: *mut PyObject, kind: 
                 _ => Err(Raised),
             }
         };
-        if kind == Kind::Socket {
+        if !kind.is_pipe() {
             put("socket", call(globals().transport_socket, &[sock])?)?;
             put("sockname", address_or_none(sock, "getsockname")?)?;
             let key = Obj::name("peername")?;
@@ -119,7 +133,7 @@ fn address_or_none(sock: *mut PyObject, method: &str) -> R<Obj> {
     }
 }
 
-fn schedule_start(o: *mut PyObject, s: &State, core: &LoopCore, waiter: *mut PyObject) -> R<()> {
+pub(super) fn schedule_start(o: *mut PyObject, s: &State, core: &LoopCore, waiter: *mut PyObject) -> R<()> {
     let loop_ = s.loop_.obj_or_none();
     let context = s.context.obj_or_none();
     let soon = |callable: &Obj, args: &[*mut PyObject]| -> R<()> {
@@ -475,81 +489,109 @@ unsafe extern "C" fn tp_dealloc(o: *mut PyObject) {
     }
 }
 
-pub fn make_type(g: &Globals) -> R<*mut PyTypeObject> {
-    let base: *mut PyTypeObject = attr(&import("asyncio.transports")?, "_FlowControlMixin")?.into_ptr().cast();
+pub fn make_type(g: &Globals) -> R<()> {
+    let base = flow_control_mixin()?;
     // SAFETY: a live type; the layout is fixed before the first instance.
     let base_size = unsafe {
         EXTRA_OFFSET = handle::slot_offset(base, g.names.extra_slot)?;
         round_up((*base).tp_basicsize as usize)
     };
     // Between the base and our state: the list of weak references and the instance's dict, which asyncio's have too.
-    let weak = base_size;
-    let dict = base_size + 8;
+    // SAFETY: under the import lock, before the first instance exists.
+    unsafe { DICT_OFFSET = base_size + 8 };
     set_layout(base_size + 16);
+    let mut attributes = shared_attributes();
+    attributes.extend([
+        attribute(c"_eof", g_eof, None),
+        attribute(c"_start_tls_compatible", g_true, None),
+        attribute(c"_sendfile_compatible", g_sendfile, None),
+    ]);
+    let mut all = methods();
+    all.extend(shared_methods());
+    let name = c"segue._core.Transport";
+    let doc = c"A stream transport over TCP, Unix sockets and pipes; see asyncio.Transport.";
+    set_type(define(name, doc, tp_init, &[base], all, attributes)?);
+    Ok(())
+}
+
+pub(super) fn flow_control_mixin() -> R<*mut PyTypeObject> {
+    Ok(attr(&import("asyncio.transports")?, "_FlowControlMixin")?.into_ptr().cast())
+}
+
+/// A transport type; all have one layout.
+pub(super) fn define(
+    name: &'static std::ffi::CStr,
+    doc: &'static std::ffi::CStr,
+    init: ffi::initproc,
+    bases: &[*mut PyTypeObject],
+    methods: Vec<ffi::PyMethodDef>,
+    attributes: Vec<ffi::PyGetSetDef>,
+) -> R<*mut PyTypeObject> {
+    let offset = |name: &'static std::ffi::CStr, offset: usize| ffi::PyMemberDef {
+        name: name.as_ptr(),
+        type_code: ffi::Py_T_PYSSIZET,
+        offset: offset as isize,
+        flags: ffi::Py_READONLY,
+        doc: std::ptr::null(),
+    };
+    // SAFETY: set before the first type is defined.
+    let dict = unsafe { DICT_OFFSET };
     let members = Box::leak(Box::new([
-        ffi::PyMemberDef {
-            name: c"__weaklistoffset__".as_ptr(),
-            type_code: ffi::Py_T_PYSSIZET,
-            offset: weak as isize,
-            flags: ffi::Py_READONLY,
-            doc: std::ptr::null(),
-        },
-        ffi::PyMemberDef {
-            name: c"__dictoffset__".as_ptr(),
-            type_code: ffi::Py_T_PYSSIZET,
-            offset: dict as isize,
-            flags: ffi::Py_READONLY,
-            doc: std::ptr::null(),
-        },
+        offset(c"__weaklistoffset__", dict - 8),
+        offset(c"__dictoffset__", dict),
         ffi::PyMemberDef::default(),
     ]));
-    // SAFETY: under the import lock, before the first instance exists.
-    unsafe { DICT_OFFSET = dict };
-    let class = Definition {
-        name: c"segue._core.Transport",
+    Definition {
+        name,
         size: state::offset() + std::mem::size_of::<State>(),
         flags: ffi::Py_TPFLAGS_DEFAULT | ffi::Py_TPFLAGS_BASETYPE | ffi::Py_TPFLAGS_HAVE_GC,
         slots: vec![
             slot(ffi::Py_tp_members, members.as_mut_ptr().cast()),
             slot(ffi::Py_tp_new, tp_new as *mut c_void),
-            slot(ffi::Py_tp_init, tp_init as *mut c_void),
+            slot(ffi::Py_tp_init, init as *mut c_void),
             slot(ffi::Py_tp_dealloc, tp_dealloc as *mut c_void),
             slot(ffi::Py_tp_traverse, tp_traverse as *mut c_void),
             slot(ffi::Py_tp_clear, tp_clear as *mut c_void),
             slot(ffi::Py_tp_finalize, tp_finalize as *mut c_void),
             slot(ffi::Py_tp_repr, tp_repr as *mut c_void),
-            slot(
-                ffi::Py_tp_doc,
-                c"A stream transport over TCP, Unix sockets and pipes; see asyncio.Transport.".as_ptr() as *mut c_void,
-            ),
+            slot(ffi::Py_tp_doc, doc.as_ptr() as *mut c_void),
         ],
-        methods: methods(),
-        attributes: vec![
-            attribute(c"_sock", g_sock, None),
-            attribute(c"_sock_fd", g_fd, None),
-            attribute(c"_loop", g_loop, None),
-            attribute(c"_protocol", g_protocol, None),
-            attribute(c"_server", g_server, None),
-            attribute(c"_closing", g_closing, None),
-            attribute(c"_eof", g_eof, None),
-            attribute(c"_paused", g_paused, None),
-            attribute(c"_conn_lost", g_lost, None),
-            attribute(c"_protocol_paused", g_protocol_paused, None),
-            attribute(c"_start_tls_compatible", g_true, None),
-            attribute(c"_sendfile_compatible", g_sendfile, None),
-        ],
+        methods,
+        attributes,
     }
-    .build(Some(base))?;
-    set_type(class);
-    Ok(class)
+    .build_on(bases)
 }
 
+pub(super) fn shared_attributes() -> Vec<ffi::PyGetSetDef> {
+    vec![
+        attribute(c"_sock", g_sock, None),
+        attribute(c"_sock_fd", g_fd, None),
+        attribute(c"_loop", g_loop, None),
+        attribute(c"_protocol", g_protocol, None),
+        attribute(c"_server", g_server, None),
+        attribute(c"_closing", g_closing, None),
+        attribute(c"_paused", g_paused, None),
+        attribute(c"_conn_lost", g_lost, None),
+        attribute(c"_protocol_paused", g_protocol_paused, None),
+    ]
+}
+
+/// What only streams have.
 fn methods() -> Vec<ffi::PyMethodDef> {
     vec![
         fast(c"write", m_write, c"write($self, data)\n--\n\nSend bytes: at once as far as they fit, the rest when the peer takes it.\n\nNever blocks; watch pause_writing for flow control. Raises RuntimeError after write_eof()."),
         fast(c"writelines", m_writelines, c"writelines($self, list_of_data)\n--\n\nSend several pieces in one system call where possible."),
         no_args(c"write_eof", m_write_eof, c"Close the writing direction once everything is sent; reading goes on."),
         no_args(c"can_write_eof", m_can_write_eof, c"Return True: the transport supports write_eof()."),
+        no_args(c"_make_empty_waiter", m_make_empty_waiter, c"For sendfile."),
+        no_args(c"_reset_empty_waiter", m_reset_empty_waiter, c"For sendfile."),
+        no_args(c"_lend_descriptor", m_lend, c"For sendfile: stop watching the descriptor."),
+        no_args(c"_take_back_descriptor", m_take_back, c"For sendfile: watch the descriptor again."),
+    ]
+}
+
+pub(super) fn shared_methods() -> Vec<ffi::PyMethodDef> {
+    vec![
         no_args(c"close", m_close, c"Close the transport: what waits is still sent, then connection_lost(None) is called."),
         no_args(c"abort", m_abort, c"Close the transport at once; what waits is dropped."),
         no_args(c"is_closing", m_is_closing, c"Return True if the transport is closing or closed."),
@@ -563,10 +605,6 @@ fn methods() -> Vec<ffi::PyMethodDef> {
         no_args(c"get_write_buffer_size", m_get_size, c"Return how many bytes wait to be sent."),
         fast(c"get_extra_info", m_get_extra_info, c"get_extra_info($self, name, default=None)\n--\n\nReturn what is known of the connection: 'socket', 'sockname', 'peername', 'pipe', ..."),
         no_args(c"_start_reading", m_start_reading, c"Called by the loop after connection_made."),
-        no_args(c"_make_empty_waiter", m_make_empty_waiter, c"For sendfile."),
-        no_args(c"_reset_empty_waiter", m_reset_empty_waiter, c"For sendfile."),
-        no_args(c"_lend_descriptor", m_lend, c"For sendfile: stop watching the descriptor."),
-        no_args(c"_take_back_descriptor", m_take_back, c"For sendfile: watch the descriptor again."),
         one_arg(c"_force_close", m_force_close, c"Close at once, with an exception for connection_lost."),
         one_arg(c"_call_connection_lost", m_call_connection_lost, c"Called by the loop."),
         fast(c"_fatal_error", m_fatal_error, c"_fatal_error($self, exc, message='')\n--\n\nReport an error and close."),

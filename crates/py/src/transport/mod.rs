@@ -1,4 +1,5 @@
-//! One stream transport over TCP, Unix sockets and pipes: `segue._core.Transport`, a heap subtype of `asyncio.Transport`.
+//! One stream transport over TCP, Unix sockets and pipes: `segue._core.Transport`, a heap subtype of `asyncio.Transport`;
+//! and one for datagrams, `segue._core.DatagramTransport`, which has state, flow control and closing in common with it.
 //!
 //! | it is | `closing` | `lost` | reads | writes |
 //! |---|---|---|---|---|
@@ -8,7 +9,7 @@
 //! | closing | yes | > 0 | no | dropped, counted in `lost` |
 //! | closed | yes | > 0 | `sock`, `protocol`, `loop_` are empty | dropped |
 //!
-//! Rule 1: connection_made, then data_received and at most one eof_received, then connection_lost exactly once.
+//! Rule 1: connection_made, then data_received (datagram_received) and at most one eof_received, then connection_lost exactly once.
 //! Rule 2: pause_writing and resume_writing alternate.
 //! Rule 3: every protocol call runs in the context in which the transport was made.
 //! Rule 4: edge-triggered: after an event we read until a short read; a reader that was paused reads again when it resumes.
@@ -19,9 +20,13 @@
 //! | [`reading`] | readiness to protocol calls |
 //! | [`writing`] | write, the outbox, flow control |
 //! | [`closing`] | close, abort, errors, connection_lost |
-//! | [`methods`] | the Python type |
+//! | [`methods`] | the Python type, and what both types share of it |
+//! | [`datagrams`], [`datagram_state`], [`datagram_methods`] | what is different for datagrams |
 
 pub mod closing;
+pub mod datagram_methods;
+pub mod datagram_state;
+pub mod datagrams;
 pub mod methods;
 pub mod reading;
 pub mod state;

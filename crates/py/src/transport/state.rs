@@ -1,12 +1,13 @@
 //! A transport's fields, and finding them in an object.
 
-use std::cell::{Cell, RefCell};
+use std::cell::{Cell, OnceCell, RefCell};
 use std::os::fd::RawFd;
 use std::os::raw::{c_int, c_void};
 
 use net::Outbox;
 use pyo3::ffi::{self, PyObject, PyTypeObject};
 
+use super::datagram_state::Datagrams;
 use crate::event_loop::LoopCore;
 use crate::raw::globals::globals;
 use crate::raw::{Obj, Slot, R};
@@ -19,30 +20,42 @@ pub enum Kind {
     WritePipe,
     /// A terminal or another character device: watched only while something waits to be written.
     WriteDevice,
+    /// Messages with addresses instead of a stream: `DatagramTransport`.
+    Datagrams,
 }
 
 impl Kind {
     pub fn is_pipe(self) -> bool {
-        self != Kind::Socket
+        !matches!(self, Kind::Socket | Kind::Datagrams)
     }
 
     pub fn name(self) -> &'static str {
         match self {
             Kind::Socket => "socket",
+            Kind::Datagrams => "datagram",
             _ => "pipe",
         }
     }
 }
 
-/// An immutable piece of what waits to be written: a `bytes` object.
-pub struct Chunk(pub Obj);
+/// An immutable piece of what waits to be written: a `bytes` object, and for a datagram where it goes.
+pub struct Chunk {
+    pub bytes: Obj,
+    pub to: Option<Obj>,
+}
+
+impl Chunk {
+    pub fn of(bytes: Obj) -> Self {
+        Chunk { bytes, to: None }
+    }
+}
 
 impl AsRef<[u8]> for Chunk {
     fn as_ref(&self) -> &[u8] {
-        // SAFETY: a Chunk is only made from an exact `bytes` object, which is immutable and which it keeps alive.
+        // SAFETY: a Chunk is only made with an exact `bytes` object, which is immutable and which it keeps alive.
         unsafe {
-            let p = ffi::PyBytes_AS_STRING(self.0.as_ptr());
-            std::slice::from_raw_parts(p.cast(), ffi::Py_SIZE(self.0.as_ptr()) as usize)
+            let p = ffi::PyBytes_AS_STRING(self.bytes.as_ptr());
+            std::slice::from_raw_parts(p.cast(), ffi::Py_SIZE(self.bytes.as_ptr()) as usize)
         }
     }
 }
@@ -80,11 +93,14 @@ pub struct State {
     /// `write_eof` was called.
     pub eof_written: Cell<bool>,
     pub protocol_connected: Cell<bool>,
+    /// Only of datagram transports.
+    pub datagrams: OnceCell<Box<Datagrams>>,
 }
 
 /// Where the state begins: behind asyncio's base class.
 static mut OFFSET: usize = 0;
 static mut TYPE: *mut PyTypeObject = std::ptr::null_mut();
+static mut DATAGRAM_TYPE: *mut PyTypeObject = std::ptr::null_mut();
 
 /// Called once, when the type is made.
 pub fn set_layout(offset: usize) {
@@ -97,6 +113,18 @@ pub fn set_type(class: *mut PyTypeObject) {
     unsafe { TYPE = class };
 }
 
+pub fn set_datagram_type(class: *mut PyTypeObject) {
+    // SAFETY: as above.
+    unsafe { DATAGRAM_TYPE = class };
+}
+
+/// `segue._core.DatagramTransport`.
+pub fn datagram_class() -> *mut PyTypeObject {
+    // SAFETY: written once, at import.
+    unsafe { DATAGRAM_TYPE }
+}
+
+/// `segue._core.Transport`.
 pub fn class() -> *mut PyTypeObject {
     // SAFETY: written once, at import.
     unsafe { TYPE }
@@ -144,6 +172,7 @@ pub fn alloc(class: *mut PyTypeObject) -> R<Obj> {
                 at_eof: Cell::new(false),
                 eof_written: Cell::new(false),
                 protocol_connected: Cell::new(false),
+                datagrams: OnceCell::new(),
             },
         );
         Ok(o)
@@ -194,7 +223,20 @@ impl State {
                 return r;
             }
         }
-        // The outbox holds only `bytes`, which refer to nothing.
+        // Chunks are `bytes`, which refer to nothing; where datagrams go is whatever the program gave.
+        if let Some(datagrams) = self.datagrams.get() {
+            if let Ok(outbox) = self.outbox.try_borrow() {
+                for to in outbox.chunks().filter_map(|chunk| chunk.to.as_ref()) {
+                    // SAFETY: passed on; alive.
+                    let r = unsafe { crate::raw::obj::visit_ptr(to.as_ptr(), visit, arg) };
+                    if r != 0 {
+                        return r;
+                    }
+                }
+            }
+            // SAFETY: passed on.
+            return unsafe { datagrams.traverse(visit, arg) };
+        }
         0
     }
 
@@ -205,6 +247,9 @@ impl State {
         }
         let chunks = self.outbox.try_borrow_mut().map(|mut o| o.take_all());
         drop(chunks);
+        if let Some(datagrams) = self.datagrams.get() {
+            datagrams.clear();
+        }
     }
 }
 

@@ -31,6 +31,44 @@ impl View {
         }
     }
 
+    /// A view to write into, kept for later; None for what cannot be written to.
+    pub fn to_write_into(o: *mut PyObject) -> Option<View> {
+        // SAFETY: as above.
+        unsafe {
+            let mut view: ffi::Py_buffer = std::mem::zeroed();
+            if ffi::PyObject_GetBuffer(o, &mut view, ffi::PyBUF_WRITABLE) != 0 {
+                ffi::PyErr_Clear();
+                return None;
+            }
+            Some(View(view))
+        }
+    }
+
+    /// The object whose bytes these are, for the garbage collector.
+    pub fn owner(&self) -> Option<&Obj> {
+        if self.0.obj.is_null() {
+            return None;
+        }
+        // SAFETY: an Obj is nothing but a non-null pointer to a live object, and this is one.
+        Some(unsafe { &*(&raw const self.0.obj).cast::<Obj>() })
+    }
+
+    /// Whether an item of the object is a byte, so that its length is that of the view.
+    pub fn is_of_bytes(&self) -> bool {
+        self.0.itemsize == 1
+    }
+
+    /// The bytes to be written to. Only of a view from `to_write_into`, and only for one system call.
+    #[allow(clippy::mut_from_ref)]
+    pub fn writable(&self) -> &mut [u8] {
+        if self.0.len == 0 {
+            return &mut [];
+        }
+        debug_assert_eq!(self.0.readonly, 0);
+        // SAFETY: writable memory that cannot move while it is exported; nobody else runs while the kernel writes.
+        unsafe { std::slice::from_raw_parts_mut(self.0.buf.cast(), self.0.len as usize) }
+    }
+
     pub fn bytes(&self) -> &[u8] {
         if self.0.len == 0 {
             return &[];
@@ -47,12 +85,12 @@ impl Drop for View {
     }
 }
 
-fn is_bytes(o: *mut PyObject) -> bool {
+pub(super) fn is_bytes(o: *mut PyObject) -> bool {
     // SAFETY: alive.
     unsafe { ffi::PyBytes_CheckExact(o) != 0 }
 }
 
-fn check_bytes_like(data: *mut PyObject) -> R<()> {
+pub(super) fn check_bytes_like(data: *mut PyObject) -> R<()> {
     // SAFETY: alive.
     unsafe {
         if ffi::PyBytes_Check(data) != 0 || ffi::PyByteArray_Check(data) != 0 || ffi::PyMemoryView_Check(data) != 0 {
@@ -64,7 +102,7 @@ fn check_bytes_like(data: *mut PyObject) -> R<()> {
     }
 }
 
-fn new_bytes(bytes: &[u8]) -> R<Obj> {
+pub(super) fn new_bytes(bytes: &[u8]) -> R<Obj> {
     // SAFETY: copies the slice.
     unsafe { Obj::owned(ffi::PyBytes_FromStringAndSize(bytes.as_ptr().cast(), bytes.len() as isize)) }
 }
@@ -98,9 +136,15 @@ fn dropped(s: &State) -> R<bool> {
     if s.lost.get() == 0 && !(s.kind.get().is_pipe() && s.closing.get()) {
         return Ok(false);
     }
+    count_dropped(s)?;
+    Ok(true)
+}
+
+/// Something was written that goes nowhere.
+pub(super) fn count_dropped(s: &State) -> R<()> {
     if s.lost.get() >= LOG_THRESHOLD {
         let text = match s.kind.get() {
-            Kind::Socket => "socket.send() raised exception.",
+            Kind::Socket | Kind::Datagrams => "socket.send() raised exception.",
             _ => "pipe closed by peer or os.write(pipe, data) raised exception.",
         };
         let logger = globals().logger;
@@ -108,7 +152,7 @@ fn dropped(s: &State) -> R<bool> {
         call_method(warning.as_ptr(), &[logger, Obj::str(text)?.as_ptr()])?;
     }
     s.lost.set(s.lost.get() + 1);
-    Ok(true)
+    Ok(())
 }
 
 #[inline]
@@ -117,7 +161,7 @@ pub fn write(o: *mut PyObject, data: *mut PyObject) -> R<()> {
     // What nearly every write is: the whole of a `bytes` object, at once.
     if is_bytes(data) && s.can_send_at_once() {
         // SAFETY: alive.
-        let chunk = Chunk(unsafe { Obj::borrowed(data) });
+        let chunk = Chunk::of(unsafe { Obj::borrowed(data) });
         if !chunk.as_ref().is_empty() {
             return write_chunk(o, s, chunk);
         }
@@ -131,7 +175,7 @@ fn write_anything(o: *mut PyObject, s: &State, data: *mut PyObject) -> R<()> {
     refuse_after_eof(s, "write")?;
     if is_bytes(data) {
         // SAFETY: alive.
-        let chunk = Chunk(unsafe { Obj::borrowed(data) });
+        let chunk = Chunk::of(unsafe { Obj::borrowed(data) });
         if chunk.as_ref().is_empty() || dropped(s)? {
             return Ok(());
         }
@@ -169,7 +213,7 @@ fn send_or_copy(o: *mut PyObject, s: &State, data: &[u8]) -> R<Option<Chunk>> {
     if sent == data.len() {
         return Ok(None);
     }
-    Ok(Some(Chunk(new_bytes(&data[sent..])?)))
+    Ok(Some(Chunk::of(new_bytes(&data[sent..])?)))
 }
 
 #[inline(always)]
@@ -211,7 +255,7 @@ pub fn writelines(o: *mut PyObject, list: *mut PyObject) -> R<()> {
         check_bytes_like(item)?;
         // SAFETY: alive.
         let bytes = if is_bytes(item) { unsafe { Obj::borrowed(item) } } else { new_bytes(View::new(item)?.bytes())? };
-        chunks.push(Chunk(bytes));
+        chunks.push(Chunk::of(bytes));
     }
     if chunks.iter().all(|c| c.as_ref().is_empty()) || dropped(s)? {
         return Ok(());
@@ -279,7 +323,7 @@ fn fail_empty_waiter(s: &State, e: &std::io::Error) -> R<()> {
 }
 
 /// The last byte is out: what waited for that happens now.
-fn drained(o: *mut PyObject, s: &State) -> R<()> {
+pub(super) fn drained(o: *mut PyObject, s: &State) -> R<()> {
     if let Some(waiter) = s.empty_waiter.obj() {
         let none = Obj::none();
         call_method(globals().names.set_result, &[waiter.as_ptr(), none.as_ptr()])?;
@@ -333,7 +377,7 @@ pub fn maybe_pause(o: *mut PyObject, s: &State) -> R<()> {
     }
 }
 
-fn maybe_resume(o: *mut PyObject, s: &State) -> R<()> {
+pub(super) fn maybe_resume(o: *mut PyObject, s: &State) -> R<()> {
     let change = s.outbox.borrow_mut().check_resume();
     match change {
         FlowChange::Resume => tell(o, s, globals().names.resume_writing, "protocol.resume_writing() failed"),
