@@ -102,7 +102,7 @@ def _after_segue(segue: ModuleType) -> None:
     if _report:
         from segue._cli import report
 
-        report.start_recording(segue.EventLoop)
+        report.start_recording()
     _replace_stdlib_loop(asyncio, segue.EventLoop)
 
 
