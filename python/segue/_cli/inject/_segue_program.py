@@ -14,7 +14,9 @@ from __future__ import annotations
 
 import os
 import sys
-from importlib.machinery import PathFinder
+
+# Not from importlib.machinery, which a program may never import.
+from _frozen_importlib_external import PathFinder
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
