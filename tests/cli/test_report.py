@@ -472,6 +472,11 @@ def test_program_without_asyncio(tmp_path: Path) -> None:
     assert outcome.stderr == "segue: nothing to report: the program never imported asyncio\n"
 
 
+def test_program_without_tasks(tmp_path: Path) -> None:
+    _, report = report_of(tmp_path, "import asyncio")
+    assert report == "no task was started\n"
+
+
 def test_report_with_interpreter_options(tmp_path: Path) -> None:
     _, report = report_of(tmp_path, SCRAPER, "-I")
     assert report.startswith("24 tasks:")

@@ -58,6 +58,8 @@ def format_report(records: list[Record], left_out: list[Record], waiting: dict[i
         outcomes[record["outcome"]] += record["count"]
     total = outcomes.total()
     counts = ", ".join(f"{outcomes[name]} {name}" for name in OUTCOMES)
+    if not total:
+        return "\n=== segue report ===\nno task was started"
     lines = ["", "=== segue report ===", f"{total} task{'s' if total != 1 else ''}: {counts}", ""]
     lines += _failures(records, left_out)
     lines += _others("Cancelled tasks", "cancelled", records, left_out, lambda task: ("by", task["why"]))
