@@ -65,7 +65,7 @@ CASES = [
         "asyncio.run(main())",
         stdin="x + 1\n1/0\nprint(__name__)\n",
     ),
-    Case("the asyncio prompt", "-m asyncio", stdin="await asyncio.sleep(0, 5)\n1/0\nasync def f(): return 7\n\nawait f()\n"),
+    Case("the asyncio prompt", "-m asyncio", stdin="await asyncio.sleep(0, 5)\nasync def f(): return 7\n\nawait f()\n"),
     Case("the asyncio prompt with -I", "-I -m asyncio", stdin="await asyncio.sleep(0, 5)\n"),
     Case("python's prompt", "-i -q", stdin="import asyncio\nasyncio.run(asyncio.sleep(0, 5))\n1/0\n"),
     Case(

@@ -4,10 +4,10 @@
 //! runs the loop, and its own code, are not looked at. `recorder.rs` asks; nothing is looked up with no recorder attached.
 
 use std::cell::RefCell;
-use std::collections::HashMap;
 
 use pyo3::ffi;
 use pyo3::prelude::*;
+use trace::by_number::ByNumber;
 use trace::tasks::Text;
 
 use crate::raw::Obj;
@@ -33,9 +33,9 @@ pub struct Places {
     loops: Vec<String>,
     stdlib: String,
     /// By the code object's address; each is kept alive.
-    owners: RefCell<HashMap<usize, (Owner, Obj)>>,
+    owners: RefCell<ByNumber<usize, (Owner, Obj)>>,
     /// By the code object's address and the instruction; each is kept alive.
-    known: RefCell<HashMap<(usize, i32), (Text, Obj)>>,
+    known: RefCell<ByNumber<(usize, i32), (Text, Obj)>>,
 }
 
 impl Places {
@@ -147,7 +147,7 @@ impl Places {
 }
 
 /// What is forgotten is dropped after the table is given back: nothing runs while it is borrowed.
-fn forget_when_full<K, V>(table: &RefCell<HashMap<K, V>>) {
+fn forget_when_full<K, V>(table: &RefCell<ByNumber<K, V>>) {
     let full = table.borrow().len() >= REMEMBERED;
     if full {
         let old = table.take();

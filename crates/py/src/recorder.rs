@@ -5,7 +5,6 @@
 //! attached nothing here runs.
 
 use std::cell::{Cell, RefCell};
-use std::collections::HashMap;
 use std::rc::Rc;
 
 use net::clock::Monotonic;
@@ -14,6 +13,7 @@ use pyo3::prelude::*;
 use pyo3::sync::PyOnceLock;
 use pyo3::types::{PyDict, PyList};
 use sched::{Event, Instrument, Kind, SiteId, TaskId};
+use trace::by_number::ByNumber;
 use trace::tasks::{Key, Name, Outcome, Text};
 use trace::Ring;
 
@@ -37,7 +37,7 @@ pub struct TaskLog {
     places: Places,
     loops: Cell<u64>,
     /// Numbers of coroutines' names by the address of the name, which is kept alive.
-    names: RefCell<HashMap<usize, (Text, Obj)>>,
+    names: RefCell<ByNumber<usize, (Text, Obj)>>,
     /// Weak references to failed tasks: whether somebody has asked for their exception is seen when the log is read.
     failed: RefCell<Vec<(Key, Obj)>>,
     /// A WeakKeyDictionary: the keys of tasks that a task factory made of another type than ours.
@@ -332,7 +332,7 @@ impl TaskLog {
         }
         let text = name.bound(py).to_string();
         let number = self.log.borrow_mut().number(&text);
-        let old = if self.names.borrow().len() >= REMEMBERED { self.names.take() } else { HashMap::new() };
+        let old = if self.names.borrow().len() >= REMEMBERED { self.names.take() } else { ByNumber::default() };
         drop(old);
         self.names.borrow_mut().insert(address, (number, name));
         number

@@ -7,6 +7,8 @@
 use std::collections::HashMap;
 use std::rc::Rc;
 
+use crate::by_number::ByNumber;
+
 /// Names a task in the process; 0 is none.
 pub type Key = u64;
 /// Words, by their number in [`TaskLog::text`]; 0 is none, or more than are kept.
@@ -61,7 +63,7 @@ pub struct TaskLog {
     limit: usize,
     /// In the order of their start, so that a parent comes before its children.
     tasks: Vec<Task>,
-    places: HashMap<Key, usize>,
+    places: ByNumber<Key, usize>,
     /// How many there may be before the next tidying.
     full_at: usize,
     last_end: u64,
@@ -76,7 +78,7 @@ impl TaskLog {
         TaskLog {
             limit,
             tasks: Vec::new(),
-            places: HashMap::new(),
+            places: ByNumber::default(),
             full_at: limit,
             last_end: 0,
             left_out: HashMap::new(),
