@@ -7,8 +7,8 @@ import logging
 import sys
 import traceback
 
-# Not asyncio's logger: programs count what asyncio logs. But a program that silences asyncio's reports of slow callbacks
-# means this one too.
+# Not asyncio's logger: programs count what asyncio logs. But a program that silences asyncio's reports of slow
+# callbacks means this one too.
 logger = logging.getLogger("segue")
 asyncios_logger = logging.getLogger("asyncio")
 

@@ -86,7 +86,11 @@ CASES = [
         {"test_app.py": "import asyncio\ndef test_one(capsys):\n  assert asyncio.run(asyncio.sleep(0, 5)) == 5\n"},
         env={"PYTHONDONTWRITEBYTECODE": "1", "PYTEST_ADDOPTS": None},
     ),
-    Case("doctest of a file", "-m doctest app.py", {"app.py": '"""\n>>> import asyncio; asyncio.run(asyncio.sleep(0, 5))\n6\n"""\n'}),
+    Case(
+        "doctest of a file",
+        "-m doctest app.py",
+        {"app.py": '"""\n>>> import asyncio; asyncio.run(asyncio.sleep(0, 5))\n6\n"""\n'},
+    ),
     Case("trace", "-m trace --trace --ignore-dir=/ app.py", {"app.py": "x = 1\nprint(x)\n"}),
     Case("json.tool", "-m json.tool", stdin='{"a": [1]}'),
     Case("runpy", "-m runpy module", {"module.py": "import sys; print(__name__, sys.argv)\n1/0\n"}),
@@ -140,18 +144,27 @@ CASES = [
     script("hash seed with -I", "import sys; print(sys.flags.hash_randomization)", "-I app.py"),
     script("safe path of the environment with -E", FLAGS, "-E app.py", env={"PYTHONSAFEPATH": "1"}),
     script("development mode of the environment with -I", FLAGS, "-I app.py", env={"PYTHONDEVMODE": "1"}),
-    Case("unreadable PYTHONPATH entries", ["-c", "import sys; print(sys.path)"], env={"PYTHONPATH": "no/such:{PYTHONPATH}"}),
+    Case(
+        "unreadable PYTHONPATH entries",
+        ["-c", "import sys; print(sys.path)"],
+        env={"PYTHONPATH": "no/such:{PYTHONPATH}"},
+    ),
     Case("empty code", ["-c", ""]),
     Case("module without a name", ["-m", ""]),
     Case("bytes that are no text", ["-c", "import sys; print(ascii(sys.argv))", "\udcff", "ä"]),
-    Case("bytes that are no text with -I", ["-I", "-c", "import sys; print(ascii(sys.argv), sys.orig_argv[1:2])", "\udcff", "ä"]),
+    Case(
+        "bytes that are no text with -I",
+        ["-I", "-c", "import sys; print(ascii(sys.argv), sys.orig_argv[1:2])", "\udcff", "ä"],
+    ),
     Case("script from a device", "/dev/stdin a", stdin="import sys\nprint(sys.argv, __file__, __name__)\n1/0\n"),
     Case("script with a colon in its name", "a:b", {"a:b": "print(__file__)"}),
     Case("a function that is a file", "module:main", {"module:main": "print('the file')"}),
     Case("missing directory", "no/such/dir/app.py"),
     Case("a directory as a module", "-m sub", {"sub/x.py": ""}),
     Case("a file that is a module's", "-m app.py", {"app.py": "print(1)"}),
-    Case("a zip file's module", "-m module", {"zip:lib.zip/module.py": MAIN}, env={"PYTHONPATH": "{PYTHONPATH}:lib.zip"}),
+    Case(
+        "a zip file's module", "-m module", {"zip:lib.zip/module.py": MAIN}, env={"PYTHONPATH": "{PYTHONPATH}:lib.zip"}
+    ),
     Case("two options for a program", "-c pass -c 1/0"),
     Case("filter without its argument", "-W"),
     # Streams
@@ -161,7 +174,12 @@ CASES = [
         "import os, signal\nr, w = os.pipe(); os.close(r)\nos.dup2(w, 1)\nprint('x' * 100000)",
     ),
     script("output in C's encoding", "print(ascii('\\xe4')); print('\\xe4')", env={"LC_ALL": "C", **UTF8}),
-    script("output in an ASCII locale", "print('\\xe4')", "-X utf8=0 app.py", env={"LC_ALL": "POSIX", "PYTHONCOERCECLOCALE": "0"}),
+    script(
+        "output in an ASCII locale",
+        "print('\\xe4')",
+        "-X utf8=0 app.py",
+        env={"LC_ALL": "POSIX", "PYTHONCOERCECLOCALE": "0"},
+    ),
     # Signals
     script("SIGHUP", "import time\nprint('ready', flush=True)\ntime.sleep(30)", kill=signal.SIGHUP),
     script("SIGQUIT", "import time\nprint('ready', flush=True)\ntime.sleep(30)", kill=signal.SIGQUIT),

@@ -296,7 +296,8 @@ def test_many_tasks_are_counted_and_the_failed_ones_kept(tmp_path: Path) -> None
 def test_names_and_messages_cannot_break_the_report(tmp_path: Path) -> None:
     program = r"""
         import asyncio
-        names = ['"', "end", "1. x", "- y", "a\nb", "`md`", "[x](y)", "日本", "#quot;", "]--x", "%%{init}%%", "\\", "\ud800"]
+        names = ['"', "end", "1. x", "- y", "a\nb", "`md`", "[x](y)", "日本", "#quot;", "]--x", "%%{init}%%"]
+        names += ["\\", "\ud800"]
         async def fails(name): raise ValueError(name + "\x1b[31m red \x00 \u202e <b> %% ; \n two")
         async def main():
             for name in names:
