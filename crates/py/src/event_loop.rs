@@ -514,9 +514,9 @@ pub fn descriptor(o: &Bound<'_, PyAny>) -> PyResult<RawFd> {
 #[pymethods]
 impl LoopCore {
     #[new]
-    #[pyo3(signature = (*_args, **_kwargs))]
-    fn new(_args: &Bound<'_, PyTuple>, _kwargs: Option<&Bound<'_, PyDict>>) -> PyResult<Self> {
-        Ok(LoopCore {
+    #[pyo3(signature = (*args, **_kwargs))]
+    fn new(args: &Bound<'_, PyTuple>, _kwargs: Option<&Bound<'_, PyDict>>) -> PyResult<Self> {
+        let core = LoopCore {
             scheduler: Scheduler::default(),
             hooks: Hooks::default(),
             io: Io::new()?,
@@ -540,7 +540,9 @@ impl LoopCore {
             last_gave_way: Cell::new(0),
             watch: Default::default(),
             watchdog: RefCell::default(),
-        })
+        };
+        crate::recorder::attach_if_asked(args.py(), &core);
+        Ok(core)
     }
 
     /// Runs turns until `stop()`; the Python side has made this the running loop, and says whether signals wake it.

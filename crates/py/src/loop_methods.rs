@@ -240,11 +240,16 @@ fn create_task_with_factory(slf: *mut PyObject, args: Args) -> R<Obj> {
     let method = attr(&base, "create_task")?;
     let mut all = vec![slf];
     all.extend_from_slice(args.positional());
-    if !args.has_keywords() {
-        return crate::raw::obj::call(method.as_ptr(), &all);
+    let made = if args.has_keywords() {
+        all.extend(args.keywords().map(|(_, v)| v));
+        call_kw(method.as_ptr(), &all, args.names)?
+    } else {
+        crate::raw::obj::call(method.as_ptr(), &all)?
+    };
+    if core(slf).hooks.is_attached() && !task::is_ours(made.as_ptr()) {
+        crate::recorder::made_by_factory(core(slf), slf, &made);
     }
-    all.extend(args.keywords().map(|(_, v)| v));
-    call_kw(method.as_ptr(), &all, args.names)
+    Ok(made)
 }
 
 fast_method!(m_call_soon, call_soon);
