@@ -8,6 +8,7 @@ VENV ?= .venv
 CACHE := $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/segue
 export CARGO_TARGET_DIR ?= $(CACHE)/target
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
+export SEGUE_FLAGS SEGUE_PROFILE
 
 RUN := $(VENV)/bin/python
 SOURCES := $(shell find crates python Cargo.toml Cargo.lock pyproject.toml README.md \

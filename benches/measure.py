@@ -23,7 +23,7 @@ from pathlib import Path
 from rows import Method, Run
 
 HERE = Path(__file__).resolve().parent
-TIMEOUT = 150.0  # seconds for one process; a contender that hangs is an error on that row
+TIMEOUT = 900.0  # seconds for one process; a contender that hangs is an error on that row
 SERVER_TIMEOUT = 60.0  # the same for a load and the server's end after it
 STRACE_TOTAL = re.compile(r"^\s*(\d+) total$", re.MULTILINE)
 

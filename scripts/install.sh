@@ -2,7 +2,7 @@
 # install.sh PYTHON VENV: builds Segue's wheel for an interpreter and installs it in a virtual environment.
 #
 # Makes the environment when it isn't there, with the tools of scripts/requirements.txt in it. Needs cargo.
-# SEGUE_PROFILE chooses the Cargo profile (default: release).
+# SEGUE_PROFILE chooses the Cargo profile (default: release), SEGUE_FLAGS are further options of maturin's.
 set -eu
 cd "$(dirname "$0")/.."
 python=$1 venv=$2
@@ -27,5 +27,5 @@ echo "building Segue for $("$venv/bin/python" -V) (the first time takes a few mi
 wheels=$(mktemp -d)
 trap 'rm -rf "$wheels"' EXIT
 "$venv/bin/python" -m maturin build -q --profile "${SEGUE_PROFILE:-release}" --compatibility linux \
-    --interpreter "$venv/bin/python" --out "$wheels"
+    --interpreter "$venv/bin/python" --out "$wheels" ${SEGUE_FLAGS:-}
 "$venv/bin/python" -m pip install -q --force-reinstall --no-deps "$wheels"/segue-*.whl

@@ -7,14 +7,16 @@ import logging
 import sys
 import traceback
 
-# Not asyncio's logger: programs count what asyncio logs.
+# Not asyncio's logger: programs count what asyncio logs. But a program that silences asyncio's reports of slow
+# callbacks means this one too.
 logger = logging.getLogger("segue")
+asyncios_logger = logging.getLogger("asyncio")
 
 
 def report_blocking_line(thread: int, seconds: float, what: str) -> None:
     """Log where the thread `thread` is, which has run `what` for `seconds`."""
     frame = sys._current_frames().get(thread)
-    if frame is None:
+    if frame is None or not asyncios_logger.isEnabledFor(logging.WARNING):
         return
     stack = traceback.extract_stack(frame)
     # What called the callback (runners, the loop) tells nothing about what blocks.

@@ -17,6 +17,9 @@ PYTHON = [sys.executable]
 _SCRIPT = "import sys\nfrom segue._cli import main\nif __name__ == '__main__':\n    sys.exit(main())\n"
 TIMEOUT = 60  # seconds; what hangs fails
 
+# Started by nohup or a shell's `&`, the tests would hand an ignored SIGINT on to every program.
+signal.signal(signal.SIGINT, signal.default_int_handler)
+
 
 @dataclass(frozen=True)
 class Case:

@@ -215,12 +215,27 @@ CASES = [
         "import asyncio, logging, re, time\n"
         "class H(logging.Handler):\n"
         "  def emit(self, r): print(r.levelname, re.sub('[0-9.]+ seconds', 'T', r.getMessage())[-20:])\n"
-        "logging.getLogger('asyncio').addHandler(H())\n"
         # Segue says more, on a logger of its own: docs/compatibility.md.
-        "logging.getLogger('segue').disabled = True\n"
+        "logging.basicConfig(handlers=[h := H()])\n"
+        "h.addFilter(logging.Filter('asyncio'))\n"
         "async def main():\n  time.sleep(0.2)\nasyncio.run(main())",
         env={"PYTHONASYNCIODEBUG": "1"},
     ),
+    *[
+        script(
+            f"slow callback with asyncio's log silenced by {how}",
+            f"import asyncio, logging, logging.config, time\n{code}\n"
+            "async def main():\n  time.sleep(0.2)\nasyncio.run(main())",
+            env={"PYTHONASYNCIODEBUG": "1"},
+        )
+        for how, code in {
+            "its level": "logging.getLogger('asyncio').setLevel(logging.ERROR)",
+            "the root's level": "logging.basicConfig(level=logging.ERROR)",
+            "logging.disable": "logging.disable(logging.WARNING)",
+            "being disabled": "logging.getLogger('asyncio').disabled = True",
+            "a configuration": "logging.config.dictConfig({'version': 1})",
+        }.items()
+    ],
     Case(
         "asyncio in spawned children",
         "app.py",

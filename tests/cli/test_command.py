@@ -43,6 +43,11 @@ def test_program_without_run(tmp_path: Path) -> None:
     )
 
 
+def test_an_option_without_run_is_quoted(tmp_path: Path) -> None:
+    outcome = segue(tmp_path, "-c", "print(1)")
+    assert outcome.status == 2 and "To run a program: segue run -c 'print(1)'\n" in outcome.stderr
+
+
 def test_unknown_command(tmp_path: Path) -> None:
     outcome = segue(tmp_path, "inof")
     assert outcome.status == 2 and outcome.stderr.startswith("segue: unknown command 'inof'\n")
@@ -167,6 +172,8 @@ def test_info_knows_when_the_hard_limit_is_in_the_way(tmp_path: Path) -> None:
 def test_info_notes_debug_mode(tmp_path: Path) -> None:
     outcome = segue(tmp_path, "info", env={"PYTHONASYNCIODEBUG": "1"})
     assert "note: asyncio's debug mode is on" in outcome.stdout
+    case = Case("", "-E -m segue info", env={"PYTHONASYNCIODEBUG": "1"})
+    assert "asyncio's debug mode" not in run([sys.executable], case, tmp_path).stdout
 
 
 def test_info_reports_a_loop_that_cannot_be_opened(tmp_path: Path) -> None:

@@ -12,23 +12,27 @@ from pathlib import Path
 import cases_asyncio
 import cases_multiprocessing
 import cases_python
+import cases_tools
 import pytest
 import segue._loop
 from case import PYTHON, Case, Outcome, run, segue_command
 
-CASES = [*cases_python.CASES, *cases_asyncio.CASES, *cases_multiprocessing.CASES]
+CASES = [*cases_python.CASES, *cases_asyncio.CASES, *cases_multiprocessing.CASES, *cases_tools.CASES]
 
+_DURATION = re.compile(r"\b[0-9]+\.[0-9]+s\b")
 _ADDRESS = re.compile("0x[0-9a-f]+")
 _LOOPS = "|".join(map(re.escape, (os.path.dirname(asyncio.__file__), segue._loop.__file__)))
 _FRAME_OF_THE_LOOP = re.compile(rf'^([ |]*)  File "(?:{_LOOPS})[^\n]*\n(?:\1    [^\n]*\n)*', re.MULTILINE)
 
 
 def comparable(outcome: Outcome) -> Outcome:
-    """Without object addresses, and without the loops' own frames: the program's lines are what counts."""
+    """Without addresses and durations, and without the loops' own frames: the program's lines are what counts."""
+
+    def masked(text: str) -> str:
+        return _DURATION.sub("...s", _ADDRESS.sub("0x...", text))
+
     return replace(
-        outcome,
-        stdout=_ADDRESS.sub("0x...", outcome.stdout),
-        stderr=_ADDRESS.sub("0x...", _FRAME_OF_THE_LOOP.sub("", outcome.stderr)),
+        outcome, stdout=masked(outcome.stdout), stderr=masked(_FRAME_OF_THE_LOOP.sub("", outcome.stderr))
     )
 
 

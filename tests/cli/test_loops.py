@@ -254,6 +254,8 @@ SERVICE = """
         @staticmethod
         async def main():
             print("in a class")
+    async def takes(argument): pass
+    async def generates(): yield 1
     def plain(): pass
     number = 5
 """
@@ -286,6 +288,8 @@ def test_async_function_that_fails(tmp_path: Path) -> None:
     [
         ("shop.service:nothing", "module 'shop.service' has no 'nothing'"),
         ("shop.service:plain", "'shop.service:plain' is not an async function (it is of type function)"),
+        ("shop.service:takes", "takes arguments, and a program's function gets none: missing a required"),
+        ("shop.service:generates", "'shop.service:generates' is not an async function (it is an async generator)"),
         ("shop.service:number", "'shop.service:number' is not an async function (it is of type int)"),
     ],
 )
@@ -298,4 +302,23 @@ def test_not_an_async_function(target: str, complaint: str, tmp_path: Path) -> N
 def test_async_function_of_a_missing_module(tmp_path: Path) -> None:
     outcome = service(tmp_path, "shop.nothing:main")
     assert outcome.status == 1
-    assert outcome.stderr.endswith("ModuleNotFoundError: No module named 'shop.nothing'\n")
+    assert outcome.stderr.startswith(
+        "segue run: No module named 'shop.nothing' (asked for as 'shop.nothing:main'; in "
+    )
+    outcome = service(tmp_path, "-P", "shop.service:main")
+    assert (outcome.status, outcome.stdout) == (1, "")
+    assert "No module named 'shop' " in outcome.stderr and "-P the current directory isn't" in outcome.stderr
+
+
+def test_async_function_of_a_module_that_fails(tmp_path: Path) -> None:
+    files = {"bad.py": "import nothing_there\nasync def main(): pass\n"}
+    outcome = segue_run(tmp_path, "bad:main", files=files)
+    assert outcome.status == 1
+    assert outcome.stderr.endswith("ModuleNotFoundError: No module named 'nothing_there'\n")
+    assert "bad.py\", line 1, in <module>" in outcome.stderr and "importlib" not in outcome.stderr
+
+
+def test_async_function_in_a_file(tmp_path: Path) -> None:
+    outcome = service(tmp_path, "shop/service.py:main")
+    assert (outcome.status, outcome.stdout) == (2, "")
+    assert outcome.stderr == "segue run: to run a function, name its module: segue run shop.service:main\n"

@@ -608,9 +608,9 @@ fn fileno_of<'py>(o: &Bound<'py, PyAny>) -> PyResult<Bound<'py, PyAny>> {
 #[pymethods]
 impl LoopCore {
     #[new]
-    #[pyo3(signature = (*_args, **_kwargs))]
-    fn new(_args: &Bound<'_, PyTuple>, _kwargs: Option<&Bound<'_, PyDict>>) -> PyResult<Self> {
-        Ok(LoopCore {
+    #[pyo3(signature = (*args, **_kwargs))]
+    fn new(args: &Bound<'_, PyTuple>, _kwargs: Option<&Bound<'_, PyDict>>) -> PyResult<Self> {
+        let core = LoopCore {
             scheduler: Scheduler::default(),
             hooks: Hooks::default(),
             io: Io::new().map_err(|e| os_error(&e))?,
@@ -636,7 +636,9 @@ impl LoopCore {
             last_gave_way: Cell::new(0),
             watch: Default::default(),
             watchdog: RefCell::default(),
-        })
+        };
+        crate::recorder::attach_if_asked(args.py(), &core);
+        Ok(core)
     }
 
     /// Runs turns until `stop()`; the Python side has made this the running loop, and says whether signals wake it.

@@ -16,7 +16,7 @@
 //! | [`cancel_scope`], [`catching`] | CancelScope, and what it catches |
 //! | [`cancellation`] | why a task was cancelled |
 //! | [`tls`] | TLS over any transport |
-//! | [`recorder`] | the event record |
+//! | [`recorder`], [`places`], [`failure`] | the event record, and the words it is kept in |
 //! | [`read_buffer`], [`fork`], [`watchdog`] | what their names say |
 
 mod address;
@@ -25,12 +25,14 @@ mod cancel_scope;
 mod cancellation;
 mod catching;
 mod event_loop;
+mod failure;
 mod fork;
 mod io;
 mod job;
 mod listener;
 mod loop_methods;
 mod overrides;
+mod places;
 mod raw;
 mod read_buffer;
 mod recorder;
@@ -68,6 +70,8 @@ fn _core(m: &Bound<'_, PyModule>) -> PyResult<()> {
         m.add(name, unsafe { Bound::from_borrowed_ptr(m.py(), class.cast()) })?;
     }
     m.add_function(wrap_pyfunction!(take_unlisted_tasks, m)?)?;
+    m.add_class::<recorder::TaskLog>()?;
+    m.add_function(wrap_pyfunction!(recorder::record_every_loop, m)?)?;
     m.add_class::<cancel_scope::CancelScope>()?;
     m.add_class::<cancellation::Cancellation>()?;
     m.add_function(wrap_pyfunction!(cancellation::cancellation, m)?)?;

@@ -239,18 +239,18 @@ fn create_task(slf: *mut PyObject, args: Args) -> R<Obj> {
     let mut eager = false;
     if let Some(factory) = &factory {
         if !is_eager_factory(factory) {
-            return as_asyncio(slf, args, "create_task");
+            return create_task_as_asyncio(slf, args);
         }
         eager = true;
     }
     const NAMES: [&str; 4] = ["coro", "name", "context", "eager_start"];
     let Some([coro, name, context, eager_start]) = args.try_fit(NAMES, 1, 1)? else {
-        return as_asyncio(slf, args, "create_task");
+        return create_task_as_asyncio(slf, args);
     };
     core.check_closed()?;
     if !eager_start.is_null() {
         if !takes_eager_start()? {
-            return as_asyncio(slf, args, "create_task");
+            return create_task_as_asyncio(slf, args);
         }
         eager = crate::raw::obj::is_true(eager_start)?;
     }
@@ -294,6 +294,15 @@ fn is_eager_factory(factory: &Obj) -> bool {
 #[cfg(not(Py_3_12))]
 fn is_eager_factory(_: &Obj) -> bool {
     false
+}
+
+/// asyncio's own `create_task` knows how this interpreter calls a factory.
+fn create_task_as_asyncio(slf: *mut PyObject, args: Args) -> R<Obj> {
+    let made = as_asyncio(slf, args, "create_task")?;
+    if core(slf).hooks.is_attached() && !task::is_ours(made.as_ptr()) {
+        crate::recorder::made_by_factory(core(slf), slf, &made);
+    }
+    Ok(made)
 }
 
 fast_method!(m_call_soon, call_soon);

@@ -1,166 +1,465 @@
-//! The event record for Python: sites with names, failures with their text, and what `--report` asks for.
+//! The event record for Python: what `segue run --report` prints is read from here, and from nowhere else.
+//!
+//! A [`TaskLog`] has the tasks of as many loops as are attached to it; [`Recorder`] is what one loop's hooks tell. It keeps
+//! words and numbers, never a task or an exception, so that recording changes no lifetime and no warning. With nothing
+//! attached nothing here runs.
 
-use std::cell::RefCell;
-use std::collections::HashMap;
+use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 
 use net::clock::Monotonic;
 use pyo3::ffi::{self, PyObject};
 use pyo3::prelude::*;
+use pyo3::sync::PyOnceLock;
 use pyo3::types::{PyDict, PyList};
 use sched::{Event, Instrument, Kind, SiteId, TaskId};
+use trace::by_number::ByNumber;
+use trace::tasks::{Key, Name, Outcome, Text};
 use trace::Ring;
 
 use crate::event_loop::LoopCore;
+use crate::failure;
+use crate::places::Places;
 use crate::raw::globals::globals;
+use crate::raw::obj::{getattr_opt, write_unraisable};
 use crate::raw::task::{self, TaskState};
-use crate::raw::Obj;
+use crate::raw::{registry, Obj};
 
-/// What is known of a task besides its events; put into words only when somebody reads.
-struct Seen {
-    /// The task's own name, or the number that its default name is made of.
-    name: Result<Obj, u64>,
-    coroutine: Option<Obj>,
-    exception: Option<Obj>,
+/// How many tasks that have ended are kept for themselves, unless said otherwise.
+const LIMIT: usize = 100_000;
+/// Coroutine names whose number is remembered.
+const REMEMBERED: usize = 10_000;
+
+/// The tasks of the loops attached to it.
+#[pyclass(frozen, module = "segue._core")]
+pub struct TaskLog {
+    log: RefCell<trace::TaskLog>,
+    places: Places,
+    loops: Cell<u64>,
+    /// Numbers of coroutines' names by the address of the name, which is kept alive.
+    names: RefCell<ByNumber<usize, (Text, Obj)>>,
+    /// Weak references to failed tasks: whether somebody has asked for their exception is seen when the log is read.
+    failed: RefCell<Vec<(Key, Obj)>>,
+    /// A WeakKeyDictionary: the keys of tasks that a task factory made of another type than ours.
+    foreign: Py<PyAny>,
+    has_foreign: Cell<bool>,
 }
 
-/// Where a task was started: a code object, which it keeps alive, and a line in it.
-struct Site {
-    code: Obj,
-    line: i32,
-}
+// SAFETY: reached only with the GIL held (`gil_used = true`), like the loops that it belongs to.
+unsafe impl Sync for TaskLog {}
+// SAFETY: as above.
+unsafe impl Send for TaskLog {}
 
-#[derive(Default)]
-struct Sites {
-    /// By the code object's address and the line.
-    known: HashMap<(usize, i32), SiteId>,
-    all: Vec<Site>,
-    /// Whether a code object belongs to asyncio or Segue, by its address. Each is kept alive.
-    machinery: HashMap<usize, (bool, Obj)>,
-}
+/// What every new loop of the process is attached to.
+static EVERY_LOOP: PyOnceLock<Py<TaskLog>> = PyOnceLock::new();
 
+/// One loop's sink.
 pub struct Recorder {
-    ring: Ring<Monotonic>,
-    sites: RefCell<Sites>,
-    tasks: RefCell<HashMap<TaskId, Seen>>,
+    ring: Option<Ring<Monotonic>>,
+    log: Py<TaskLog>,
+    /// What the loop's task numbers are made unique with.
+    base: u64,
 }
 
 impl Instrument for Recorder {
     fn record(&self, event: Event) {
-        self.ring.record(event);
-    }
-}
-
-/// The Python frame that asked for the task, as a site; and the task's name for the record. Only when recording.
-#[cold]
-pub fn spawn_site(core: &LoopCore, o: *mut PyObject) -> SiteId {
-    let Some(recorder) = core.recorder.borrow().clone() else { return 0 };
-    // SAFETY: a task of ours.
-    let s = unsafe { task::state(o) };
-    let name = task::name_or_number(s);
-    let qualname = crate::raw::obj::getattr_opt(s.coro.get(), globals().names.qualname);
-    let coroutine = match qualname {
-        Ok(name) => name,
-        Err(_) => {
-            crate::raw::obj::write_unraisable(o);
-            None
+        if let Some(ring) = &self.ring {
+            ring.record(event);
         }
-    };
-    let old = recorder.tasks.borrow_mut().insert(s.id.get(), Seen { name, coroutine, exception: None });
-    drop(old);
-    recorder.caller()
-}
-
-/// A task ended with an exception.
-#[inline(always)]
-pub fn failed(s: &TaskState, exc: &Obj) {
-    if let Some(core) = s.future.core() {
-        if core.hooks.is_attached() {
-            failed_cold(core, s.id.get(), exc);
-        }
-    }
-}
-
-#[cold]
-fn failed_cold(core: &LoopCore, id: TaskId, exc: &Obj) {
-    if let Some(recorder) = core.recorder.borrow().clone() {
-        if let Some(seen) = recorder.tasks.borrow_mut().get_mut(&id) {
-            seen.exception = Some(exc.clone());
+        if event.kind == Kind::Finish {
+            let outcome = [Outcome::Finished, Outcome::Failed, Outcome::Cancelled][event.detail.min(2) as usize];
+            self.log.get().log.borrow_mut().ended(self.base + event.task, outcome);
         }
     }
 }
 
 impl Recorder {
-    /// The site of the innermost frame outside asyncio and Segue; 0 if there is none.
-    fn caller(&self) -> SiteId {
-        // SAFETY: attached; frames and code objects are owned or kept by the record.
-        unsafe {
-            let Some(mut frame) = Obj::from_nullable(ffi::PyThreadState_GetFrame(ffi::PyThreadState_Get()).cast())
-            else {
-                return 0;
-            };
-            loop {
-                let Some(code) = Obj::from_nullable(ffi::PyFrame_GetCode(frame.as_ptr().cast()).cast()) else {
-                    return 0;
-                };
-                let back = Obj::from_nullable(ffi::PyFrame_GetBack(frame.as_ptr().cast()).cast());
-                match back {
-                    Some(back) if self.is_machinery(&code) => frame = back,
-                    _ => {
-                        let line = ffi::PyFrame_GetLineNumber(frame.as_ptr().cast());
-                        return self.intern(code, line);
-                    }
-                }
-            }
+    fn new(py: Python<'_>, log: Py<TaskLog>, ring: Option<usize>) -> Rc<Self> {
+        let loops = &log.bind(py).get().loops;
+        loops.set(loops.get() + 1);
+        let base = loops.get() << 40;
+        Rc::new(Recorder { ring: ring.map(|capacity| Ring::new(Monotonic, capacity)), log, base })
+    }
+
+    /// The loop's running task; of another type than ours, if need be.
+    fn current(&self, core: &LoopCore, loop_: *mut PyObject) -> PyResult<Key> {
+        let current = core.hooks.current();
+        if current != 0 {
+            return Ok(self.base + current);
+        }
+        if !self.log.get().has_foreign.get() {
+            return Ok(0);
+        }
+        let Some(running) = registry::current(loop_)? else { return Ok(0) };
+        // SAFETY: attached.
+        let py = unsafe { Python::assume_attached() };
+        self.log.get().foreign.bind(py).call_method1("get", (running.bound(py), 0))?.extract()
+    }
+
+    fn started(&self, core: &LoopCore, loop_: *mut PyObject, id: TaskId, coro: &Obj, name: Name) -> SiteId {
+        // SAFETY: attached.
+        let py = unsafe { Python::assume_attached() };
+        let parent = self.current(core, loop_).unwrap_or_else(|e| {
+            e.write_unraisable(py, None);
+            0
+        });
+        let log = self.log.get();
+        if parent == 0 && log.ends_the_loop(py, coro) {
+            return 0;
+        }
+        let coroutine = log.coroutine(coro);
+        let site = log.places.caller(core.is_running(), |words| log.log.borrow_mut().number(words));
+        log.log.borrow_mut().started(self.base + id, parent, name, coroutine, site);
+        site
+    }
+
+    /// Words about how a task ended.
+    fn note(&self, id: TaskId, why: &str, raised_at: &str) {
+        let mut log = self.log.get().log.borrow_mut();
+        let (why, raised_at) = (log.number(why), log.number(raised_at));
+        if let Some(task) = log.task(self.base + id) {
+            (task.what.why, task.what.raised_at) = (why, raised_at);
         }
     }
 
-    fn is_machinery(&self, code: &Obj) -> bool {
-        let key = code.as_ptr() as usize;
-        if let Some((answer, _)) = self.sites.borrow().machinery.get(&key) {
-            return *answer;
+    fn note_failure(&self, id: TaskId, task: &Bound<'_, PyAny>, exc: &Bound<'_, PyAny>) -> PyResult<()> {
+        let log = self.log.get();
+        self.note(id, &failure::describe(exc)?, &log.places.raised_at(exc)?);
+        // SAFETY: tasks can be weakly referenced.
+        let weak = unsafe { Obj::owned(ffi::PyWeakref_NewRef(task.as_ptr(), std::ptr::null_mut()))? };
+        let mut failed = log.failed.borrow_mut();
+        if failed.len() < LIMIT {
+            failed.push((self.base + id, weak));
         }
-        let file = code_attribute(code, "co_filename");
-        let answer = ["/asyncio/", "/segue/_", "/anyio/"].iter().any(|part| file.contains(part));
-        self.sites.borrow_mut().machinery.insert(key, (answer, code.clone()));
-        answer
-    }
-
-    fn intern(&self, code: Obj, line: i32) -> SiteId {
-        let mut sites = self.sites.borrow_mut();
-        let key = (code.as_ptr() as usize, line);
-        if let Some(&id) = sites.known.get(&key) {
-            return id;
-        }
-        let id = sites.all.len() as SiteId + 1;
-        sites.known.insert(key, id);
-        sites.all.push(Site { code, line });
-        id
+        Ok(())
     }
 }
 
-fn code_attribute(code: &Obj, name: &str) -> String {
+// ---- what the loop's parts tell, when somebody listens ----------------------------------------------------------------
+
+fn of(s: &TaskState) -> Option<Rc<Recorder>> {
+    let core = s.future.core()?;
+    if !core.hooks.is_attached() {
+        return None;
+    }
+    core.recorder.borrow().clone()
+}
+
+fn name_of(s: &TaskState) -> Name {
     // SAFETY: attached.
     let py = unsafe { Python::assume_attached() };
-    code.bound(py).getattr(name).and_then(|v| v.extract()).unwrap_or_default()
+    match task::name_or_number(s) {
+        Ok(name) => Name::Given(name.bound(py).to_string().into()),
+        Err(number) => Name::Number(number),
+    }
+}
+
+/// A task of ours starts: where, as the site of its event.
+#[cold]
+pub fn spawn_site(core: &LoopCore, o: *mut PyObject) -> SiteId {
+    // SAFETY: a task of ours.
+    let s = unsafe { task::state(o) };
+    match of(s) {
+        Some(recorder) => recorder.started(core, s.future.loop_.get(), s.id.get(), &s.coro.obj_or_none(), name_of(s)),
+        None => 0,
+    }
+}
+
+/// A task ended with an exception, which is stored by now.
+#[inline(always)]
+pub fn failed(o: *mut PyObject, s: &TaskState, exc: &Obj) {
+    if s.future.core().is_some_and(|core| core.hooks.is_attached()) {
+        ended_cold(o, s, exc, true);
+    }
+}
+
+/// A task ended with a CancelledError.
+#[inline(always)]
+pub fn cancelled(o: *mut PyObject, s: &TaskState, exc: &Obj) {
+    if s.future.core().is_some_and(|core| core.hooks.is_attached()) {
+        ended_cold(o, s, exc, false);
+    }
+}
+
+#[cold]
+fn ended_cold(o: *mut PyObject, s: &TaskState, exc: &Obj, failed: bool) {
+    // SAFETY: attached.
+    let py = unsafe { Python::assume_attached() };
+    let Some(recorder) = of(s) else { return };
+    // SAFETY: alive.
+    let task = unsafe { Obj::borrowed(o) };
+    let (task, exc) = (task.bound(py), exc.bound(py));
+    let noted = if failed {
+        recorder.note_failure(s.id.get(), &task, &exc)
+    } else {
+        failure::cancelled_by(&exc).map(|who| recorder.note(s.id.get(), &who, ""))
+    };
+    if let Err(e) = noted {
+        e.write_unraisable(py, Some(&task));
+    }
+}
+
+/// A task got another name.
+#[inline(always)]
+pub fn renamed(s: &TaskState) {
+    if s.future.core().is_some_and(|core| core.hooks.is_attached()) {
+        if let Some(recorder) = of(s) {
+            let name = name_of(s);
+            if let Some(task) = recorder.log.get().log.borrow_mut().task(recorder.base + s.id.get()) {
+                task.name = name;
+            }
+        }
+    }
+}
+
+/// A task is gone and nobody has asked for its exception.
+#[cold]
+pub fn never_retrieved(s: &TaskState) {
+    if let Some(recorder) = of(s) {
+        if let Some(task) = recorder.log.get().log.borrow_mut().task(recorder.base + s.id.get()) {
+            task.never_retrieved = true;
+        }
+    }
+}
+
+/// A task is gone before it has ended.
+#[cold]
+pub fn destroyed(s: &TaskState) {
+    if let Some(recorder) = of(s) {
+        recorder.note(s.id.get(), "destroyed while pending: nothing kept a reference to it", "");
+    }
+}
+
+/// A task factory made a task that isn't of our type: its hooks are a done callback.
+#[cold]
+pub fn made_by_factory(core: &LoopCore, loop_: *mut PyObject, task: &Obj) {
+    // SAFETY: attached.
+    let py = unsafe { Python::assume_attached() };
+    let Some(recorder) = core.recorder.borrow().clone() else { return };
+    if let Err(e) = follow(core, loop_, &recorder, &task.bound(py)) {
+        e.write_unraisable(py, Some(&task.bound(py)));
+    }
+}
+
+fn follow(core: &LoopCore, loop_: *mut PyObject, recorder: &Rc<Recorder>, task: &Bound<'_, PyAny>) -> PyResult<()> {
+    let py = task.py();
+    if !task.hasattr("get_coro")? || !task.hasattr("add_done_callback")? {
+        return Ok(()); // some other awaitable
+    }
+    let id = core.hooks.next_task_id();
+    let key = recorder.base + id;
+    recorder.log.get().has_foreign.set(true);
+    recorder.log.get().foreign.bind(py).set_item(task, key)?;
+    let name = Name::Given(task.call_method0("get_name")?.to_string().into());
+    let site = recorder.started(core, loop_, id, &Obj::from(task.call_method0("get_coro")?), name);
+    core.hooks.spawn(id, site);
+    let followed = Followed { log: recorder.log.clone_ref(py), base: recorder.base, id };
+    if task.call_method0("done")?.is_truthy()? {
+        return followed.__call__(task); // it started eagerly and is through
+    }
+    task.call_method1("add_done_callback", (followed,)).map(drop)
+}
+
+/// The done callback of a task that isn't of our type.
+#[pyclass(frozen, module = "segue._core")]
+struct Followed {
+    log: Py<TaskLog>,
+    base: u64,
+    id: TaskId,
+}
+
+#[pymethods]
+impl Followed {
+    fn __call__(&self, task: &Bound<'_, PyAny>) -> PyResult<()> {
+        let recorder = Recorder { ring: None, log: self.log.clone_ref(task.py()), base: self.base };
+        let cancelled = task.call_method0("cancelled")?.is_truthy()?;
+        // Not `exception()`: that would silence "exception was never retrieved".
+        let exc = if cancelled { None } else { Some(task.getattr("_exception")?).filter(|e| !e.is_none()) };
+        let outcome = match &exc {
+            Some(_) => Outcome::Failed,
+            None if cancelled => Outcome::Cancelled,
+            None => Outcome::Finished,
+        };
+        let name = Name::Given(task.call_method0("get_name")?.to_string().into());
+        {
+            let mut log = self.log.get().log.borrow_mut();
+            log.ended(self.base + self.id, outcome);
+            if let Some(task) = log.task(self.base + self.id) {
+                task.name = name;
+            }
+        }
+        exc.map_or(Ok(()), |exc| recorder.note_failure(self.id, task, &exc))
+    }
+}
+
+// ---- the log ----------------------------------------------------------------------------------------------------------
+
+impl TaskLog {
+    fn make(py: Python<'_>, limit: usize) -> PyResult<Py<TaskLog>> {
+        let log = TaskLog {
+            log: RefCell::new(trace::TaskLog::new(limit)),
+            places: Places::new(py)?,
+            loops: Cell::new(0),
+            names: RefCell::default(),
+            failed: RefCell::default(),
+            foreign: py.import("weakref")?.getattr("WeakKeyDictionary")?.call0()?.unbind(),
+            has_foreign: Cell::new(false),
+        };
+        Py::new(py, log)
+    }
+
+    /// The number of a coroutine's qualified name, or of its type's if it has none.
+    fn coroutine(&self, coro: &Obj) -> Text {
+        // SAFETY: attached.
+        let py = unsafe { Python::assume_attached() };
+        let name = match getattr_opt(coro.as_ptr(), globals().names.qualname) {
+            Ok(Some(name)) => name,
+            Ok(None) => match coro.bound(py).get_type().qualname() {
+                Ok(name) => Obj::from(name.into_any()),
+                Err(e) => {
+                    e.write_unraisable(py, None);
+                    return 0;
+                }
+            },
+            Err(_) => {
+                write_unraisable(coro.as_ptr());
+                return 0;
+            }
+        };
+        let address = name.as_ptr() as usize;
+        if let Some((number, _)) = self.names.borrow().get(&address) {
+            return *number;
+        }
+        let text = name.bound(py).to_string();
+        let number = self.log.borrow_mut().number(&text);
+        let old = if self.names.borrow().len() >= REMEMBERED { self.names.take() } else { ByNumber::default() };
+        drop(old);
+        self.names.borrow_mut().insert(address, (number, name));
+        number
+    }
+
+    /// Whether it is what asyncio's runner shuts a loop down with, and no task of the program's.
+    fn ends_the_loop(&self, py: Python<'_>, coro: &Obj) -> bool {
+        let Ok(code) = coro.bound(py).getattr(pyo3::intern!(py, "cr_code")) else { return false };
+        let name = code.getattr(pyo3::intern!(py, "co_name")).map(|n| n.to_string()).unwrap_or_default();
+        name.starts_with("shutdown_") && self.places.is_of_the_loop(&Obj::from(code))
+    }
+}
+
+#[pymethods]
+impl TaskLog {
+    /// A dict per task that is kept, in the order of their start: `id`, `parent` (0: none), `name`, `coroutine`, `site`
+    /// ("file:line function"), `outcome` ("pending", "finished", "failed", "cancelled"), `why`, `raised_at`, `ended` (in
+    /// which order; 0: not yet) and `never_retrieved`.
+    fn tasks<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyList>> {
+        self.look_at_failed(py)?;
+        let log = self.log.borrow();
+        let out = PyList::empty(py);
+        for task in log.tasks() {
+            let d = group(py, &log, &task.what)?;
+            d.set_item("id", task.key)?;
+            d.set_item("parent", task.parent)?;
+            match &task.name {
+                Name::Given(name) => d.set_item("name", &**name)?,
+                Name::Number(number) => d.set_item("name", format!("Task-{number}"))?,
+            }
+            d.set_item("ended", task.ended)?;
+            d.set_item("never_retrieved", task.never_retrieved)?;
+            out.append(d)?;
+        }
+        Ok(out)
+    }
+
+    /// A pending task's id, as in `tasks`, and where it is suspended: "file:line function", or "".
+    fn suspended(&self, task: &Bound<'_, PyAny>) -> PyResult<(Key, String)> {
+        if !task::is_ours(task.as_ptr()) {
+            return Ok((0, String::new()));
+        }
+        // SAFETY: ours.
+        let s = unsafe { task::state(task.as_ptr()) };
+        let id = of(s).map_or(0, |recorder| recorder.base + s.id.get());
+        Ok((id, self.places.suspended_at(s.coro.obj_or_none().bound(task.py()))?))
+    }
+
+    /// A dict per group of tasks that are only counted: `count`, and what they have in common, as in `tasks`.
+    fn left_out<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyList>> {
+        let log = self.log.borrow();
+        let out = PyList::empty(py);
+        for (alike, count) in log.left_out() {
+            let d = group(py, &log, alike)?;
+            d.set_item("count", count)?;
+            out.append(d)?;
+        }
+        Ok(out)
+    }
+}
+
+impl TaskLog {
+    /// Finds out which failed tasks that are still there nobody has asked for their exception.
+    fn look_at_failed(&self, py: Python<'_>) -> PyResult<()> {
+        let failed: Vec<(Key, Obj)> = self.failed.borrow().iter().map(|(key, weak)| (*key, weak.clone())).collect();
+        for (key, weak) in failed {
+            let task = weak.bound(py).call0()?;
+            if !task.is_none() && task.getattr("_log_traceback")?.is_truthy()? {
+                if let Some(task) = self.log.borrow_mut().task(key) {
+                    task.never_retrieved = true;
+                }
+            }
+        }
+        Ok(())
+    }
+}
+
+fn group<'py>(py: Python<'py>, log: &trace::TaskLog, what: &trace::tasks::Alike) -> PyResult<Bound<'py, PyDict>> {
+    let d = PyDict::new(py);
+    d.set_item("coroutine", log.text(what.coroutine))?;
+    d.set_item("site", log.text(what.site))?;
+    let outcome = match what.outcome {
+        Outcome::Pending => "pending",
+        Outcome::Finished => "finished",
+        Outcome::Failed => "failed",
+        Outcome::Cancelled => "cancelled",
+    };
+    d.set_item("outcome", outcome)?;
+    d.set_item("why", log.text(what.why))?;
+    d.set_item("raised_at", log.text(what.raised_at))?;
+    Ok(d)
+}
+
+// ---- attaching --------------------------------------------------------------------------------------------------------
+
+/// Attaches every loop that is made from now on, in any thread, to one log, and returns that. Once per process: a second
+/// call returns the same.
+#[pyfunction(name = "_record_every_loop")]
+#[pyo3(signature = (limit = LIMIT))]
+pub fn record_every_loop(py: Python<'_>, limit: usize) -> PyResult<Py<TaskLog>> {
+    EVERY_LOOP.get_or_try_init(py, || TaskLog::make(py, limit)).map(|log| log.clone_ref(py))
+}
+
+/// A loop was made.
+pub fn attach_if_asked(py: Python<'_>, core: &LoopCore) {
+    if let Some(log) = EVERY_LOOP.get(py) {
+        attach(core, Recorder::new(py, log.clone_ref(py), None));
+    }
+}
+
+fn attach(core: &LoopCore, recorder: Rc<Recorder>) {
+    let old = core.recorder.replace(Some(recorder.clone()));
+    core.hooks.attach(recorder);
+    drop(old);
 }
 
 #[pymethods]
 impl LoopCore {
-    /// Starts the event record, keeping the last `capacity` events. Replaces a record that is running.
+    /// Starts this loop's event record, which has the last `capacity` events and a log of the tasks. Replaces one that runs.
     #[pyo3(signature = (capacity = 1_000_000))]
-    fn _start_recording(&self, capacity: usize) {
-        let recorder = Rc::new(Recorder {
-            ring: Ring::new(Monotonic, capacity),
-            sites: RefCell::default(),
-            tasks: RefCell::default(),
-        });
-        let old = self.recorder.replace(Some(recorder.clone()));
-        self.hooks.attach(recorder);
-        drop(old);
+    fn _start_recording(&self, py: Python<'_>, capacity: usize) -> PyResult<Py<TaskLog>> {
+        let log = TaskLog::make(py, LIMIT)?;
+        attach(self, Recorder::new(py, log.clone_ref(py), Some(capacity)));
+        Ok(log)
     }
 
-    /// Stops the event record. What was recorded is gone unless it was read before.
+    /// Stops the event record.
     fn _stop_recording(&self) {
         drop(self.hooks.detach());
         let old = self.recorder.replace(None);
@@ -169,71 +468,7 @@ impl LoopCore {
 
     /// How many events were recorded in all, and how many of them the ring has lost.
     fn _recorded_events(&self) -> (u64, u64) {
-        self.recorder.borrow().as_ref().map_or((0, 0), |r| (r.ring.total(), r.ring.dropped()))
-    }
-
-    /// One dict per recorded task, in the order of their creation: `id`, `parent` (0: none), `name`, `coroutine`,
-    /// `site` (`"file:line function"` or None), `outcome` (`"pending"`, `"result"`, `"exception"`, `"cancelled"`),
-    /// `exception` (or None), `cancelled_by` (a task's id, 0, or None).
-    fn _recorded_tasks<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyList>> {
-        let out = PyList::empty(py);
-        let Some(recorder) = self.recorder.borrow().clone() else {
-            return Ok(out);
-        };
-        let mut found: Vec<(TaskId, Bound<'py, PyDict>)> = Vec::new();
-        let mut index = HashMap::new();
-        for stamped in recorder.ring.snapshot() {
-            let e = stamped.event;
-            match e.kind {
-                Kind::Spawn => {
-                    let d = recorder.describe(py, &e)?;
-                    index.insert(e.task, found.len());
-                    found.push((e.task, d));
-                }
-                Kind::Finish | Kind::Cancel => {
-                    let Some(&i) = index.get(&e.task) else {
-                        continue;
-                    };
-                    let d = &found[i].1;
-                    if e.kind == Kind::Cancel {
-                        d.set_item("cancelled_by", e.other)?;
-                    } else {
-                        d.set_item("outcome", ["result", "exception", "cancelled"][e.detail.min(2) as usize])?;
-                    }
-                }
-                Kind::Step | Kind::Wait | Kind::Wake => {}
-            }
-        }
-        for (_, d) in found {
-            out.append(d)?;
-        }
-        Ok(out)
-    }
-}
-
-impl Recorder {
-    fn describe<'py>(&self, py: Python<'py>, e: &Event) -> PyResult<Bound<'py, PyDict>> {
-        let d = PyDict::new(py);
-        d.set_item("id", e.task)?;
-        d.set_item("parent", e.other)?;
-        let tasks = self.tasks.borrow();
-        let seen = tasks.get(&e.task);
-        match seen.map(|s| &s.name) {
-            Some(Ok(name)) => d.set_item("name", name.bound(py))?,
-            Some(Err(number)) => d.set_item("name", format!("Task-{number}"))?,
-            None => d.set_item("name", py.None())?,
-        }
-        d.set_item("coroutine", seen.and_then(|s| s.coroutine.as_ref()).map(|c| c.bound(py)))?;
-        d.set_item("exception", seen.and_then(|s| s.exception.as_ref()).map(|x| x.bound(py)))?;
-        let sites = self.sites.borrow();
-        let site = (e.site as usize).checked_sub(1).and_then(|i| sites.all.get(i));
-        let words = site.map(|s| {
-            let (file, function) = (code_attribute(&s.code, "co_filename"), code_attribute(&s.code, "co_qualname"));
-            format!("{file}:{} {function}", s.line)
-        });
-        d.set_item("site", words)?;
-        d.set_item("outcome", "pending")?;
-        d.set_item("cancelled_by", py.None())?;
-        Ok(d)
+        let recorder = self.recorder.borrow();
+        recorder.as_ref().and_then(|r| r.ring.as_ref()).map_or((0, 0), |ring| (ring.total(), ring.dropped()))
     }
 }

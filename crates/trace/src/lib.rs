@@ -3,7 +3,12 @@
 //! | part | question it answers |
 //! |---|---|
 //! | [`ring`] | the last events, in fixed memory |
+//! | [`by_number`] | where is the entry of a number (a table for the others) |
+//! | [`tasks`] | which tasks there were and what became of them, in bounded memory |
 
+pub mod by_number;
 pub mod ring;
+pub mod tasks;
 
 pub use ring::{Ring, Stamped};
+pub use tasks::TaskLog;

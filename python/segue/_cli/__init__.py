@@ -43,6 +43,8 @@ def main() -> int:
         return 0 if command else 2
     print(f"segue: unknown command '{command}'", file=sys.stderr)
     if command.endswith(".py") or command.startswith("-"):
-        print(f"To run a program: segue run {' '.join(sys.argv[1:])}", file=sys.stderr)
+        import shlex
+
+        print(f"To run a program: segue run {shlex.join(sys.argv[1:])}", file=sys.stderr)
     print("\n" + USAGE, end="", file=sys.stderr)
     return 2

@@ -125,7 +125,8 @@ def _interpreter() -> dict[str, Any]:
         "gil_enabled": gil,
         "debug_build": hasattr(sys, "gettotalrefcount"),
         "dev_mode": sys.flags.dev_mode,
-        "asyncio_debug": sys.flags.dev_mode or bool(os.environ.get("PYTHONASYNCIODEBUG")),
+        "asyncio_debug": sys.flags.dev_mode
+        or (not sys.flags.ignore_environment and bool(os.environ.get("PYTHONASYNCIODEBUG"))),
     }
 
 

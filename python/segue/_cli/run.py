@@ -29,7 +29,8 @@ program is one of
 
 options
   --report                   at exit, print each failed task, where it was started and why it failed,
-                             and the tree of tasks as a Mermaid diagram
+                             tasks that were cancelled or never finished, and the tree of tasks as a
+                             Mermaid diagram
   -h, --help                 this text
   -X, -W, -O, -u, -I, ...    python's own, as in: segue run -X dev -W error app.py
 
@@ -115,6 +116,11 @@ def main(argv: list[str]) -> int:
         return 0
     if not line.as_given and sys.stdin is not None and sys.stdin.isatty():
         print("segue run: no program given\n\n" + USAGE, end="", file=sys.stderr)
+        return 2
+    file, _, function = line.target.rpartition(":")
+    if line.kind == "path" and file.endswith(".py") and os.path.exists(file) and not os.path.exists(line.target):
+        module = os.path.relpath(file).removesuffix(".py").replace(os.sep, ".")
+        print(f"segue run: to run a function, name its module: segue run {module}:{function}", file=sys.stderr)
         return 2
     if not sys.executable:
         print("segue run: this Python doesn't know its own path (sys.executable is empty)", file=sys.stderr)

@@ -834,6 +834,10 @@ pub fn finalize(o: *mut PyObject) {
     s.log_traceback.set(false);
     // A finaliser must leave the error indicator as it found it.
     let saved = take_raised();
+    if is_task(o) {
+        // SAFETY: a task of ours.
+        crate::recorder::never_retrieved(unsafe { super::task::state(o) });
+    }
     if let Err(Raised) = report_never_retrieved(o, s) {
         write_unraisable(o);
     }

@@ -280,6 +280,7 @@ unsafe extern "C" fn m_set_name(o: *mut PyObject, value: *mut PyObject) -> *mut 
     super::obj::guard(std::ptr::null_mut(), || {
         set_name_to(st(o), value)?;
         show(o, st(o))?;
+        crate::recorder::renamed(st(o));
         Ok(Obj::none().into_ptr())
     })
 }
@@ -447,6 +448,7 @@ unsafe extern "C" fn tp_finalize(o: *mut PyObject) {
     let s = st(o);
     if s.future.state.get() == State::Pending && s.log_destroy_pending.get() && s.future.loop_.is_set() {
         let saved = take_raised();
+        crate::recorder::destroyed(s);
         if let Err(Raised) = report_destroyed(o, s) {
             write_unraisable(o);
         }

@@ -279,12 +279,14 @@ fn raised(o: *mut PyObject, s: &TaskState, exc: Obj) -> R<()> {
     if is_instance(exc.as_ptr(), globals().cancelled_error) {
         finished(o, s, CANCELLED);
         let message = s.future.cancel_message.obj();
-        s.future.cancelled_exc.set(exc);
-        return future::cancel_on(o, message).map(drop);
+        s.future.cancelled_exc.set(exc.clone());
+        future::cancel_on(o, message)?;
+        crate::recorder::cancelled(o, s, &exc);
+        return Ok(());
     }
     finished(o, s, EXCEPTION);
-    crate::recorder::failed(s, &exc);
     future::set_exception_on(o, exc.as_ptr())?;
+    crate::recorder::failed(o, s, &exc);
     if is_interrupt(exc.as_ptr()) {
         return Err(raise_object(exc));
     }

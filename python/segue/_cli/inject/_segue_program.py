@@ -14,7 +14,9 @@ from __future__ import annotations
 
 import os
 import sys
-from importlib.machinery import PathFinder
+
+# Not from importlib.machinery, which a program may never import.
+from _frozen_importlib_external import PathFinder
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -102,7 +104,7 @@ def _after_segue(segue: ModuleType) -> None:
     if _report:
         from segue._cli import report
 
-        report.start_recording(segue.EventLoop)
+        report.start_recording()
     _replace_stdlib_loop(asyncio, segue.EventLoop)
 
 

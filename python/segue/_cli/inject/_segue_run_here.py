@@ -100,19 +100,32 @@ def _run_async_function(target: str, args: list[str]) -> None:
     module_name, _, function_name = target.partition(":")
     sys.argv[:] = [target, *args]
     import asyncio
-    import importlib
+    import inspect
 
-    function: Any = importlib.import_module(module_name)
+    try:
+        __import__(module_name)  # the statement's function: tracebacks are without importlib's frames
+    except ModuleNotFoundError as error:
+        if error.name is None or not f"{module_name}.".startswith(f"{error.name}."):
+            raise  # a module that it imports is missing
+        where = "with -I and -P the current directory isn't searched" if sys.flags.safe_path else "in " + os.getcwd()
+        _fail(f"segue run: No module named '{error.name}' (asked for as '{target}'; {where})", 1)
+    function: Any = sys.modules[module_name]
     sys.argv[0] = function.__file__ or target
     for name in function_name.split("."):
         try:
             function = getattr(function, name)
         except AttributeError:
             _fail(f"segue run: module '{module_name}' has no '{function_name}' (asked for as '{target}')")
+    if inspect.iscoroutinefunction(function):
+        try:
+            inspect.signature(function).bind()
+        except TypeError as error:
+            _fail(f"segue run: '{target}' takes arguments, and a program's function gets none: {error}")
     coroutine = function() if callable(function) else None
     if not asyncio.iscoroutine(coroutine):
+        kind = "an async generator" if inspect.isasyncgen(coroutine) else f"of type {type(function).__name__}"
         _fail(
-            f"segue run: '{target}' is not an async function (it is of type {type(function).__name__}).\n"
+            f"segue run: '{target}' is not an async function (it is {kind}).\n"
             "Name an `async def` that takes no arguments, or run the module: segue run -m " + module_name
         )
     sys.exit(asyncio.run(coroutine))
@@ -126,9 +139,9 @@ def _set_path0(entry: str) -> None:
         sys.path.insert(0, entry)
 
 
-def _fail(message: str) -> NoReturn:
+def _fail(message: str, status: int = 2) -> NoReturn:
     print(message, file=sys.stderr)
-    raise SystemExit(2)
+    raise SystemExit(status)
 
 
 def _hide_frames_of_this_file() -> None:

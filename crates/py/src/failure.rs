@@ -1,0 +1,92 @@
+//! Why a task failed or was cancelled, in one line of words that keep nothing alive.
+
+use pyo3::exceptions::{PyBaseExceptionGroup, PyException};
+use pyo3::prelude::*;
+use pyo3::types::{PyTuple, PyType};
+use sched::CancelSource;
+
+use crate::cancellation;
+
+/// How many exceptions of a group, and how many behind an exception, are named.
+const NAMED: usize = 3;
+/// How much of an exception's text is kept, in characters.
+const LENGTH: usize = 300;
+
+/// "Type: message", with the exceptions in it (a group's) and behind it (its causes, or what was being handled).
+pub fn describe(exc: &Bound<'_, PyAny>) -> PyResult<String> {
+    let mut text = type_and_message(exc)?;
+    if exc.is_instance_of::<PyBaseExceptionGroup>() {
+        let mut inside = Vec::new();
+        leaves(exc, &mut inside)?;
+        text += ": ";
+        text += &inside.iter().take(NAMED).map(type_and_message).collect::<PyResult<Vec<_>>>()?.join("; ");
+        if inside.len() > NAMED {
+            text += &format!("; and {} more", inside.len() - NAMED);
+        }
+    }
+    let mut behind = Vec::new();
+    let mut at = exc.clone();
+    while behind.len() < NAMED {
+        let (cause, context) = (at.getattr("__cause__")?, at.getattr("__context__")?);
+        let (next, how) = if !cause.is_none() {
+            (cause, "caused by")
+        } else if !context.is_none() && !at.getattr("__suppress_context__")?.is_truthy()? {
+            (context, "while handling")
+        } else {
+            break;
+        };
+        behind.push(format!("{how} {}", type_and_message(&next)?));
+        at = next;
+    }
+    if !behind.is_empty() {
+        text += &format!(" ({})", behind.join(", "));
+    }
+    Ok(text)
+}
+
+/// Who asked for the cancellation, where it is known: "Task.cancel (message), task 'name', file:line function".
+pub fn cancelled_by(exc: &Bound<'_, PyAny>) -> PyResult<String> {
+    let Some(info) = cancellation::cancellation(exc)? else { return Ok(String::new()) };
+    Ok(match info.get().source {
+        // Both places are in asyncio's runner.
+        CancelSource::LoopShutdown => "loop shutdown: the main task had ended".to_owned(),
+        CancelSource::Signal => "signal: Ctrl-C".to_owned(),
+        _ => info.str()?.to_string().trim_start_matches("cancelled by ").to_owned(),
+    })
+}
+
+fn type_and_message(exc: &Bound<'_, PyAny>) -> PyResult<String> {
+    let name = type_name(&exc.get_type())?;
+    let message = match exc.str() {
+        Ok(text) => one_line(&text.to_string()),
+        Err(e) if e.is_instance_of::<PyException>(exc.py()) => {
+            format!("<its str() failed: {}>", type_name(&e.get_type(exc.py()))?)
+        }
+        Err(e) => return Err(e),
+    };
+    Ok(if message.is_empty() { name } else { format!("{name}: {message}") })
+}
+
+fn type_name(class: &Bound<'_, PyType>) -> PyResult<String> {
+    let (module, name) = (class.getattr("__module__")?.to_string(), class.qualname()?.to_string());
+    Ok(if module == "builtins" || module == "__main__" { name } else { format!("{module}.{name}") })
+}
+
+fn one_line(text: &str) -> String {
+    let words = text.split_whitespace().collect::<Vec<_>>().join(" ");
+    match words.char_indices().nth(LENGTH) {
+        Some((end, _)) => format!("{}...", &words[..end]),
+        None => words,
+    }
+}
+
+fn leaves<'py>(group: &Bound<'py, PyAny>, found: &mut Vec<Bound<'py, PyAny>>) -> PyResult<()> {
+    for exc in group.getattr("exceptions")?.cast_into::<PyTuple>()? {
+        if exc.is_instance_of::<PyBaseExceptionGroup>() {
+            leaves(&exc, found)?;
+        } else {
+            found.push(exc);
+        }
+    }
+    Ok(())
+}
