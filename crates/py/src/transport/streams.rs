@@ -341,7 +341,7 @@ pub fn read(s: &State, core: &LoopCore, protocol: &Obj) -> R<Fed> {
     }
     // SAFETY: the buffer was just made long enough, and nobody else runs before it is shortened again.
     let spare = unsafe { std::slice::from_raw_parts_mut(target.at(before).cast(), DIRECT) };
-    let received = socket::read(fd, spare);
+    let received = socket::read_spare(fd, spare);
     let count = if let Received::Bytes(count) = received { count } else { 0 };
     target.resize(before + count)?;
     match received {
@@ -353,10 +353,10 @@ pub fn read(s: &State, core: &LoopCore, protocol: &Obj) -> R<Fed> {
     }
 }
 
-/// `bytearray.extend`. The bytes are initialised.
-fn append(target: &Target, before: usize, data: &[std::mem::MaybeUninit<u8>]) -> R<()> {
+/// `bytearray.extend`.
+fn append(target: &Target, before: usize, data: &[u8]) -> R<()> {
     target.resize(before + data.len())?;
     // SAFETY: the buffer was just made long enough; it is no part of the loop's buffer.
-    unsafe { std::ptr::copy_nonoverlapping(data.as_ptr().cast(), target.at(before), data.len()) };
+    unsafe { std::ptr::copy_nonoverlapping(data.as_ptr(), target.at(before), data.len()) };
     Ok(())
 }
