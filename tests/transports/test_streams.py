@@ -54,7 +54,8 @@ async def pair(
     peer.setblocking(False)
     near.setblocking(False)
     reader = reader_class(limit=limit, loop=loop)
-    transport, protocol = await loop.create_connection(lambda: protocol_class(reader, loop=loop), sock=near)
+    protocol = protocol_class(reader, loop=loop)
+    transport, _ = await loop.create_connection(lambda: protocol, sock=near)
     writer = asyncio.StreamWriter(transport, protocol, reader, loop)
     both = Pair(reader, writer, peer)
     del reader  # the transport doesn't keep it alive, and neither do we

@@ -19,9 +19,7 @@ use sched::{Clock, Driver, Flow, Hooks, ReadyQueue, Scheduler, Wait};
 
 use crate::io::{Direction, Io, Ready, Watcher};
 use crate::job::{visit_obj, visit_raw, Job};
-use crate::raw::obj::{
-    call, call_method, is_instance, is_interrupt, os_error, raise_object, runtime_error, take_raised,
-};
+use crate::raw::obj::{call, call_method, is_interrupt, os_error, raise_object, runtime_error, take_raised};
 use crate::raw::{contexts, globals::globals, handle, registry, task, task_step, Obj, Raised, Slot, R};
 use crate::recorder::Recorder;
 
@@ -154,10 +152,7 @@ impl LoopCore {
     fn show_all_to_collector(&self) {
         let show = |job: &Job| {
             if let Job::Handle(handle) | Job::Timer(handle) = job {
-                // SAFETY: alive.
-                if is_instance(handle.as_ptr(), globals().handle_base.cast()) {
-                    handle::show_to_collector(handle);
-                }
+                handle::show_to_collector(handle);
             }
             Ok::<(), std::convert::Infallible>(())
         };
