@@ -1,7 +1,7 @@
 """What handles and their contexts keep alive, and how long: no longer than asyncio's, also in reference cycles.
 
-Segue doesn't show a handle to the garbage collector while it waits on a running loop, and lets the contexts of callbacks serve
-again.
+Segue doesn't show a handle to the garbage collector while it waits on a running loop, and lets the contexts
+of callbacks serve again.
 """
 
 import asyncio
@@ -55,20 +55,17 @@ def test_a_cycle_through_a_handle_is_collected(run, how):
 
 @pytest.mark.parametrize("ran", [False, True])
 def test_a_loop_that_nobody_closed_is_collected_with_what_waits(loop_factory, ran):
+    async def schedule_some(number):
+        return [schedule(asyncio.get_running_loop(), "pending") for _ in range(number)]
+
     loop = loop_factory()
     owners = [schedule(loop, "pending") for _ in range(10)]
     if ran:
-
-        async def main():
-            owners.extend(schedule(loop, "pending") for _ in range(10))
-
-        loop.run_until_complete(main())
+        owners += loop.run_until_complete(schedule_some(10))
     alive = [weakref.ref(thing) for thing in (loop, *owners)]
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", ResourceWarning)
         del loop, owners
-        if ran:
-            del main
         gc.collect()
         gc.collect()
     assert [ref() for ref in alive] == [None] * len(alive)
