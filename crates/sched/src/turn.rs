@@ -133,6 +133,7 @@ impl<J> Scheduler<J> {
             return;
         }
         let now = clock.now();
+        timers.expect_due(now);
         while let Some(job) = timers.pop_due(now) {
             self.ready.push(job);
         }
