@@ -71,9 +71,16 @@ def _count(name: str, title: str, workload: str, n: int, bound: float | None, wa
 
 
 def _served(
-    name: str, title: str, workload: str, n: int, connections: int, bound: float | None, load: str = "tcp"
+    name: str,
+    title: str,
+    workload: str,
+    n: int,
+    connections: int,
+    bound: float | None,
+    load: str = "tcp",
+    size: int = KIB,
 ) -> Row:
-    run = Run(Method.SERVER_INSTRUCTIONS, workload, n, load=load, connections=connections, size=KIB)
+    run = Run(Method.SERVER_INSTRUCTIONS, workload, n, load=load, connections=connections, size=size)
     targets = (Target("<=", bound, UVLOOP),) if bound is not None else ()
     return Row(name, title, "instructions", run, "per_operation", targets)
 
@@ -111,6 +118,9 @@ ROWS = (
     _served("ir-echo-1", "Protocol echo 1 KiB, 1 connection", "protocol_echo", 3_000, 1, 0.45),
     _served("ir-echo-100", "Protocol echo 1 KiB, 100 connections", "protocol_echo", 5_000, 100, 0.45),
     _served("ir-streams", "Streams echo 1 KiB, 10 connections", "streams_echo", 3_000, 10, None),
+    _served("ir-streams-10k", "Streams echo 10 KiB, 10 connections", "streams_echo", 2_000, 10, None, size=10 * KIB),
+    _served("ir-streams-100k", "Streams echo 100 KiB, 10 connections", "streams_echo", 1_000, 10, None, size=100 * KIB),
+    _served("ir-echo-64k", "Protocol echo 64 KiB, 100 connections", "protocol_echo", 2_000, 100, None, size=64 * KIB),
     _served("ir-sock", "sock_recv/sock_sendall echo 1 KiB, 10 connections", "sock_echo", 3_000, 10, None),
     _served("ir-tls", "TLS Protocol echo 1 KiB, 10 connections", "protocol_echo", 3_000, 10, None, "tls"),
     _served("ir-udp", "UDP echo 1 KiB, 10 peers", "datagram_echo", 3_000, 10, None, "udp"),

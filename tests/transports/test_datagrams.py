@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 import segue
-from conftest import Run
+from on_either_loop import Run
 
 HEADER = 8 if sys.version_info >= (3, 13) else 0
 """What a waiting datagram counts for beyond its bytes."""

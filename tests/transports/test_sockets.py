@@ -18,7 +18,7 @@ from typing import Any
 
 import pytest
 import segue
-from conftest import Run
+from on_either_loop import Run
 
 COROUTINES = [
     "sock_recv", "sock_recv_into", "sock_recvfrom", "sock_recvfrom_into", "sock_sendall", "sock_sendto", "sock_accept",

@@ -1,6 +1,7 @@
 //! The system calls on a non-blocking descriptor, with an outcome instead of an errno to compare.
 
 use std::io::{self, IoSliceMut};
+use std::mem::MaybeUninit;
 use std::os::fd::{BorrowedFd, RawFd};
 
 use rustix::io::Errno;
@@ -46,6 +47,17 @@ fn received(outcome: Result<usize, Errno>) -> Option<Received> {
 pub fn read(fd: RawFd, buf: &mut [u8]) -> Received {
     loop {
         if let Some(received) = received(rustix::io::read(borrowed(fd), &mut *buf)) {
+            return received;
+        }
+    }
+}
+
+/// As [`read`], into memory that nobody has written to yet.
+#[inline]
+pub fn read_spare(fd: RawFd, spare: &mut [MaybeUninit<u8>]) -> Received {
+    loop {
+        let outcome = rustix::io::read(borrowed(fd), &mut *spare).map(|(filled, _)| filled.len());
+        if let Some(received) = received(outcome) {
             return received;
         }
     }

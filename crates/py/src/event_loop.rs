@@ -21,7 +21,7 @@ use crate::io::{Direction, Io, Ready, Watcher};
 use crate::job::{visit_obj, visit_raw, Job};
 use crate::overrides::Overrides;
 use crate::raw::obj::{call, call_method, is_interrupt, os_error, raise_object, runtime_error, take_raised};
-use crate::raw::{globals::globals, handle, registry, task, task_step, Obj, Raised, Slot, R};
+use crate::raw::{contexts, globals::globals, handle, registry, task, task_step, Obj, Raised, Slot, R};
 use crate::recorder::Recorder;
 
 /// While jobs keep coming, how often the interpreter gets its chance to switch threads: nanoseconds.
@@ -54,6 +54,7 @@ pub struct LoopCore {
     /// Room for the datagrams that one event brings; taken out while it is used.
     pub datagrams: Cell<Option<Box<net::datagram::Batch>>>,
     pub tls_buffers: crate::tls::buffers::Buffers,
+    pub contexts: contexts::Pool,
     closed: Cell<bool>,
     /// The thread that runs the loop (as `threading.get_ident`); 0 while it doesn't run.
     thread: Cell<u64>,
@@ -163,6 +164,26 @@ impl LoopCore {
         self.scheduler.ready.push(job);
     }
 
+    /// The collector sees what waits on a loop that doesn't run.
+    #[inline(always)]
+    pub fn show_unless_running(&self, handle: &Obj) {
+        if !self.is_running() {
+            handle::show_to_collector(handle);
+        }
+    }
+
+    /// The loop stops running: what waits on it may from now on be garbage together with it.
+    fn show_all_to_collector(&self) {
+        let show = |job: &Job| {
+            if let Job::Handle(handle) | Job::Timer(handle) = job {
+                handle::show_to_collector(handle);
+            }
+            Ok::<(), std::convert::Infallible>(())
+        };
+        // Nothing changes them here, so that both are seen in full.
+        let (Ok(_), Ok(_)) = (self.scheduler.ready.try_for_each(show), self.scheduler.try_for_each_timer(show));
+    }
+
     /// A task's awaited future is done.
     #[inline(always)]
     pub fn wake(&self, task: Obj, future: Obj) {
@@ -211,6 +232,7 @@ impl LoopCore {
             self.io.reactor.wait(timeout)
         } else {
             self.watch.idle();
+            self.contexts.clear();
             self.io.reactor.about_to_wait();
             // SAFETY: attached; nothing of Python is touched until the thread is attached again.
             unsafe {
@@ -391,6 +413,7 @@ impl LoopCore {
         let (result, what) = match job {
             Job::Handle(o) => {
                 if handle::Handle::of(&o).is_cancelled() {
+                    handle::recycle(self, o);
                     return Flow::Continue;
                 }
                 (handle::run(&o), What::Handle(o))
@@ -398,6 +421,7 @@ impl LoopCore {
             Job::Timer(o) => {
                 handle::fired(&o);
                 if handle::Handle::of(&o).is_cancelled() {
+                    handle::recycle(self, o);
                     return Flow::Continue;
                 }
                 (handle::run(&o), What::Handle(o))
@@ -431,7 +455,7 @@ impl LoopCore {
             self.report_if_slow(slf, &what, started);
         }
         if let What::Handle(o) = what {
-            handle::recycle(o);
+            handle::recycle(self, o);
         }
         flow
     }
@@ -623,6 +647,7 @@ impl LoopCore {
             read_buffer: Default::default(),
             datagrams: Cell::new(None),
             tls_buffers: Default::default(),
+            contexts: Default::default(),
             closed: Cell::new(false),
             thread: Cell::new(0),
             task_factory: Slot::default(),
@@ -658,6 +683,8 @@ impl LoopCore {
             }
         };
         registry::settle(core, slf.as_ptr());
+        core.show_all_to_collector();
+        core.contexts.clear();
         core.scheduler.set_stopping(false);
         core.watch.idle();
         drop(core.watchdog.take());
@@ -686,6 +713,7 @@ impl LoopCore {
     fn _close_core(&self) {
         let jobs = self.scheduler.take_all();
         let sources = self.io.take_all();
+        self.contexts.clear();
         drop(jobs);
         drop(sources);
     }
@@ -859,6 +887,7 @@ impl LoopCore {
         self.scheduler.try_for_each_timer(|job| job.visit(&mut f))?;
         self.io.try_for_each(&mut f)?;
         visit_raw(&visit, self.overrides.failure().get())?;
+        self.contexts.try_for_each(&mut f)?;
         visit_raw(&visit, self.task_factory.get())
     }
 

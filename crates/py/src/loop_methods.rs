@@ -6,7 +6,7 @@ use crate::event_loop::{parts, LoopCore};
 use crate::fast_method;
 use crate::job::Job;
 use crate::raw::args::{text_of, Args};
-use crate::raw::future::{self, context_or_copy};
+use crate::raw::future;
 use crate::raw::globals::{attr, globals, import};
 use crate::raw::heap_type::{add_method, fast, no_args};
 use crate::raw::obj::{call_kw, call_method, call_method_kw, type_error, Raised};
@@ -102,11 +102,12 @@ fn schedule(slf: *mut PyObject, args: Args, method: &str, own_thread: bool) -> R
     if core.debug.get() {
         debug_checks(slf, core, callback, method, own_thread)?;
     }
-    let handle = handle::new(slf, callback, rest, context_or_copy(context)?)?;
+    let handle = handle::new_pending(slf, callback, rest, core.contexts.given_or_copy(context)?)?;
     if core.debug.get() {
         handle::note_source(&handle)?;
     }
     core.push(Job::Handle(handle.clone()));
+    core.show_unless_running(&handle);
     Ok(handle)
 }
 
@@ -161,12 +162,13 @@ fn add_timer(
     if seconds == -1.0 && !unsafe { ffi::PyErr_Occurred() }.is_null() {
         return Err(Raised);
     }
-    let handle = handle::new_timer(slf, when, callback, rest, context_or_copy(context)?)?;
+    let handle = handle::new_timer(slf, when, callback, rest, core.contexts.given_or_copy(context)?)?;
     if core.debug.get() {
         handle::note_source(&handle)?;
     }
     let token = core.scheduler.call_at(sched::clock::nanos_from_secs(seconds), Job::Timer(handle.clone()));
     handle::set_token(&handle, token);
+    core.show_unless_running(&handle);
     Ok(handle)
 }
 

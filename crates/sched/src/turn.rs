@@ -140,6 +140,7 @@ impl<J> Scheduler<J> {
         }
         let now = clock.now();
         let mut timers = self.timers.borrow_mut();
+        timers.expect_due(now);
         while let Some(job) = timers.pop_due(now) {
             self.ready.push(job);
         }

@@ -38,6 +38,9 @@ names! {
     protocol = "protocol", transport = "transport", qualname = "__qualname__", name = "__name__",
     datagram_received = "datagram_received", error_received = "error_received", sendto = "sendto",
     callback_failed = "_callback_failed",
+    feed_data = "feed_data", wakeup_waiter = "_wakeup_waiter", stream_reader = "_stream_reader",
+    stream_reader_wr = "_stream_reader_wr", eof = "_eof", buffer = "_buffer", waiter = "_waiter", limit = "_limit",
+    paused = "_paused", transport_slot = "_transport", pause_reading = "pause_reading",
     write = "write", time = "time", call_at = "call_at", dict = "__dict__", call_connection_lost = "_call_connection_lost", start_reading = "_start_reading",
 }
 
@@ -80,6 +83,10 @@ pub struct Globals {
     pub loop_type: *mut PyTypeObject,
     pub registry: super::registry::Registry,
     pub handle_layout: super::handle::Layout,
+    /// None on an interpreter whose contexts look different.
+    pub context_layout: Option<super::contexts::Layout>,
+    /// None where asyncio's streams aren't what we know.
+    pub streams: Option<crate::transport::streams::Originals>,
 }
 
 struct Place(UnsafeCell<Option<Globals>>);
@@ -162,6 +169,8 @@ pub fn init(loop_type: *mut PyTypeObject) -> R<()> {
         loop_type,
         registry: super::registry::Registry::new(&c)?,
         handle_layout: super::handle::Layout::new(handle_base, timer_base, &names)?,
+        context_layout: super::contexts::find_layout()?,
+        streams: crate::transport::streams::Originals::find(&names)?,
         names,
     };
     // SAFETY: still the only writer; nothing has read yet.

@@ -1,6 +1,10 @@
 //! Handle and TimerHandle: heap subtypes of asyncio's classes that keep everything in their base's `__slots__`, so that
 //! asyncio's own code (repr, debug, `_run`) works on them; only making, running and cancelling them is ours.
 //! Handles that nobody holds after they ran are kept for reuse.
+//!
+//! The garbage collector doesn't see a handle while it waits on a running loop: the loop is alive then, so the handle is, and
+//! ten thousand pending timers don't make every collection longer. It is shown the handle as soon as the handle has run or was
+//! cancelled and somebody still holds it, and when the loop stops running ([`show_to_collector`]).
 
 use std::cell::{Cell, UnsafeCell};
 use std::os::raw::{c_int, c_void};
@@ -13,6 +17,7 @@ use super::heap_type::{is_weakly_referenced, no_args, round_up, slot, Definition
 use super::obj::{call, getattr, runtime_error};
 use super::{Obj, Slot, R};
 use crate::event_loop::LoopCore;
+use crate::job::Job;
 use crate::plain_method;
 
 /// Where the base classes keep their slots; read from their member descriptors.
@@ -134,19 +139,35 @@ static HANDLES: Pool = Pool(UnsafeCell::new(Vec::new()));
 static TIMERS: Pool = Pool(UnsafeCell::new(Vec::new()));
 const KEEP: usize = 1024;
 
+/// A handle that the collector may not know of yet.
 fn alloc(class: *mut PyTypeObject, pool: &Pool) -> R<Obj> {
-    // SAFETY: under the GIL. What is in the pool is nobody's; fresh memory is zeroed: empty slots.
+    // SAFETY: under the GIL. What is in the pool is nobody's. New memory is zeroed behind what the interpreter has
+    // initialised: empty slots.
     unsafe {
-        match (*pool.0.get()).pop() {
-            Some(o) => Ok(o),
-            None => Obj::owned(ffi::PyType_GenericAlloc(class, 0)),
+        if let Some(o) = (*pool.0.get()).pop() {
+            return Ok(o);
+        }
+        let o = Obj::owned(ffi::PyObject_GC_New(class))?;
+        let head = std::mem::size_of::<PyObject>();
+        o.as_ptr().cast::<u8>().add(head).write_bytes(0, (*class).tp_basicsize as usize - head);
+        Ok(o)
+    }
+}
+
+/// From now on the handle may be part of a cycle that nobody else refers to.
+#[inline]
+pub fn show_to_collector(o: &Obj) {
+    // SAFETY: alive, and every slot is valid.
+    unsafe {
+        if ffi::PyObject_GC_IsTracked(o.as_ptr()) == 0 {
+            ffi::PyObject_GC_Track(o.as_ptr().cast());
         }
     }
 }
 
-/// The handle has run: if only we hold it, it is kept for reuse.
+/// The handle has run or was cancelled: if only we hold it, it is kept for reuse.
 #[inline]
-pub fn recycle(o: Obj) {
+pub fn recycle(core: &LoopCore, o: Obj) {
     let g = globals();
     // SAFETY: alive; under the GIL.
     unsafe {
@@ -158,29 +179,44 @@ pub fn recycle(o: Obj) {
         } else {
             return;
         };
-        if ffi::Py_REFCNT(o.as_ptr()) != 1 || (*pool.0.get()).len() >= KEEP || is_weakly_referenced(o.as_ptr()) {
+        if ffi::Py_REFCNT(o.as_ptr()) != 1 {
+            return show_to_collector(&o);
+        }
+        if (*pool.0.get()).len() >= KEEP || is_weakly_referenced(o.as_ptr()) {
             return;
         }
         let h = Handle::of(&o);
         // What it held may run Python when dropped, which may even find the handle through the collector.
-        drop((h.callback().take(), h.args().take(), h.context().take(), h.slot(layout().loop_).take()));
+        drop((h.callback().take(), h.slot(layout().loop_).take()));
+        if h.args().get() != g.empty_tuple {
+            h.args().clear();
+        }
+        if let Some(context) = h.context().take() {
+            core.contexts.give_back(context);
+        }
         if ffi::Py_REFCNT(o.as_ptr()) == 1 {
             (*pool.0.get()).push(o);
         }
     }
 }
 
+/// A handle for the loop's queue, with its callback and what belongs to it.
 fn fill(o: &Obj, loop_: *mut PyObject, callback: *mut PyObject, args: &[*mut PyObject], context: Obj) -> R<()> {
     let h = Handle::of(o);
-    // SAFETY: everything passed in is alive.
+    let l = layout();
+    // SAFETY: everything passed in is alive, and so are None, False and the empty tuple.
     unsafe {
+        if args.is_empty() {
+            h.args().set_if_other(globals().empty_tuple);
+        } else {
+            h.args().set(Obj::tuple(args)?);
+        }
         h.callback().set(Obj::borrowed(callback));
-        h.args().set(if args.is_empty() { Obj::borrowed(globals().empty_tuple) } else { Obj::tuple(args)? });
-        h.slot(layout().cancelled).set(Obj::bool(false));
-        h.slot(layout().loop_).set(Obj::borrowed(loop_));
+        h.slot(l.loop_).set(Obj::borrowed(loop_));
+        h.slot(l.cancelled).set_if_other(ffi::Py_False());
+        h.slot(l.source).set_if_other(ffi::Py_None());
+        h.slot(l.repr).set_if_other(ffi::Py_None());
     }
-    h.slot(layout().source).set(Obj::none());
-    h.slot(layout().repr).set(Obj::none());
     h.context().set(context);
     Ok(())
 }
@@ -192,12 +228,22 @@ pub fn note_source(o: &Obj) -> R<()> {
     Ok(())
 }
 
+/// A handle that the collector sees.
 pub fn new(loop_: *mut PyObject, callback: *mut PyObject, args: &[*mut PyObject], context: Obj) -> R<Obj> {
+    let o = new_pending(loop_, callback, args, context)?;
+    show_to_collector(&o);
+    Ok(o)
+}
+
+/// A handle that goes to the queue of a loop, which runs or shows it to the collector.
+#[inline(always)]
+pub fn new_pending(loop_: *mut PyObject, callback: *mut PyObject, args: &[*mut PyObject], context: Obj) -> R<Obj> {
     let o = alloc(globals().handle_type, &HANDLES)?;
     fill(&o, loop_, callback, args, context)?;
     Ok(o)
 }
 
+/// As [`new_pending`].
 pub fn new_timer(
     loop_: *mut PyObject,
     when: Obj,
@@ -320,6 +366,9 @@ fn cancel(o: *mut PyObject) -> R<Obj> {
     if h.is_timer() {
         if let Some(core) = core {
             let job = core.scheduler.cancel_timer(h.token().replace(TimerToken::NONE));
+            if let Some(Job::Timer(own)) = &job {
+                show_to_collector(own);
+            }
             drop(job);
         }
     }

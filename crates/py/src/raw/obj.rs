@@ -205,6 +205,18 @@ impl Slot {
         NonNull::new(old).map(Obj)
     }
 
+    /// Sets the slot to something that is alive (borrowed); does nothing if it is there already.
+    ///
+    /// # Safety
+    /// `ptr` is not null and points to a live object.
+    #[inline(always)]
+    pub unsafe fn set_if_other(&self, ptr: *mut PyObject) {
+        if self.0.get() != ptr {
+            // SAFETY: the caller's promise.
+            self.set(unsafe { Obj::borrowed(ptr) });
+        }
+    }
+
     #[inline(always)]
     pub fn take(&self) -> Option<Obj> {
         self.replace(None)
@@ -409,6 +421,55 @@ pub fn call_method_kw(name: *mut PyObject, args: &[*mut PyObject], names: *mut P
     unsafe {
         let keywords = ffi::PyTuple_GET_SIZE(names) as usize;
         Obj::owned(ffi::PyObject_VectorcallMethod(name, args.as_ptr(), args.len() - keywords, names))
+    }
+}
+
+extern "C" {
+    // Part of CPython's API; pyo3 doesn't declare them.
+    static mut PyMethod_Type: ffi::PyTypeObject;
+    fn PyMethod_Function(method: *mut PyObject) -> *mut PyObject;
+    fn PyMethod_Self(method: *mut PyObject) -> *mut PyObject;
+}
+
+/// What the interpreter itself looks a method up with before it calls it: no method object is made. It isn't part of the API,
+/// but has had this signature from 3.7 to 3.13; what came later isn't asked for.
+type GetMethod = unsafe extern "C" fn(*mut PyObject, *mut PyObject, *mut *mut PyObject) -> c_int;
+
+#[derive(Clone, Copy)]
+pub struct MethodLookup(Option<GetMethod>);
+
+impl MethodLookup {
+    pub fn find() -> MethodLookup {
+        if cfg!(Py_3_14) {
+            return MethodLookup(None);
+        }
+        // SAFETY: looks a symbol up in what is loaded; where it is there it has the signature above.
+        unsafe {
+            let found = libc::dlsym(libc::RTLD_DEFAULT, c"_PyObject_GetMethod".as_ptr());
+            MethodLookup(std::mem::transmute::<*mut c_void, Option<GetMethod>>(found))
+        }
+    }
+
+    /// Whether calling the method `name` of `owner` runs `function` with it.
+    #[inline]
+    pub fn calls(self, owner: *mut PyObject, name: *mut PyObject, function: *mut PyObject) -> R<bool> {
+        let Some(get_method) = self.0 else {
+            let method = getattr(owner, name)?;
+            let m = method.as_ptr();
+            // SAFETY: alive; the accessors come after the type check.
+            return unsafe {
+                Ok(ffi::Py_TYPE(m) == &raw mut PyMethod_Type
+                    && PyMethod_Function(m) == function
+                    && PyMethod_Self(m) == owner)
+            };
+        };
+        let mut found = std::ptr::null_mut();
+        // SAFETY: alive; what is found is a new reference, or null with an error. One says that it is a function of the
+        // class, to be called with the object in front.
+        unsafe {
+            let of_class = get_method(owner, name, &mut found) == 1;
+            Ok(Obj::owned(found)?.as_ptr() == function && of_class)
+        }
     }
 }
 

@@ -18,6 +18,7 @@
 //! |---|---|
 //! | [`state`] | the fields, and finding them in an object |
 //! | [`reading`] | readiness to protocol calls |
+//! | [`streams`] | reading for asyncio's streams without their Python code |
 //! | [`writing`] | write, the outbox, flow control |
 //! | [`closing`] | close, abort, errors, connection_lost |
 //! | [`methods`] | the Python type, and what both types share of it |
@@ -30,4 +31,5 @@ pub mod datagrams;
 pub mod methods;
 pub mod reading;
 pub mod state;
+pub mod streams;
 pub mod writing;

@@ -6,6 +6,7 @@ use pyo3::ffi::{self, PyObject};
 
 use super::closing::{close, failed_in_protocol, fatal_error};
 use super::state::{in_context, st, Kind, State};
+use super::streams::{self, Fed};
 use super::writing::flush;
 use crate::event_loop::LoopCore;
 use crate::job::Job;
@@ -59,6 +60,8 @@ fn on_readable(o: *mut PyObject, s: &State, until_eof: bool) -> R<()> {
             read_tls(o, s, core)?
         } else if s.buffered.get() {
             read_buffered(o, s)?
+        } else if s.stream.get() {
+            read_stream(o, s, core)?
         } else {
             read_bytes(o, s, core)?
         };
@@ -106,6 +109,20 @@ fn read_bytes(o: *mut PyObject, s: &State, core: &LoopCore) -> R<More> {
                 core.read_buffer.give_back(data);
             }
             Ok(if full { More::Perhaps } else { More::OnlyEof })
+        }
+    }
+}
+
+/// Reads for one of asyncio's streams.
+fn read_stream(o: *mut PyObject, s: &State, core: &LoopCore) -> R<More> {
+    let Some(protocol) = s.protocol.obj() else { return Ok(More::No) };
+    match streams::read(s, core, &protocol)? {
+        Fed::No => read_bytes(o, s, core),
+        Fed::Nothing(other) => nothing_read(o, s, other),
+        Fed::Yes(Ok(full)) => Ok(if full { More::Perhaps } else { More::OnlyEof }),
+        Fed::Yes(Err(Raised)) => {
+            failed_in_protocol(o, "Fatal error: protocol.data_received() call failed.")?;
+            Ok(More::No)
         }
     }
 }

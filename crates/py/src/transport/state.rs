@@ -84,6 +84,10 @@ pub struct State {
     pub started: Cell<bool>,
     /// The protocol is a TLS connection, which takes ciphertext without Python in between.
     pub tls: Cell<bool>,
+    /// The protocol is exactly asyncio's `StreamReaderProtocol`.
+    pub stream: Cell<bool>,
+    /// How much the last read for a stream brought.
+    pub last_read: Cell<usize>,
     pub registered: Cell<bool>,
     pub paused: Cell<bool>,
     /// Something may be there to read: an edge came while nobody was reading.
@@ -165,6 +169,8 @@ pub fn alloc(class: *mut PyTypeObject) -> R<Obj> {
                 buffered: Cell::new(false),
                 started: Cell::new(false),
                 tls: Cell::new(false),
+                stream: Cell::new(false),
+                last_read: Cell::new(0),
                 registered: Cell::new(false),
                 paused: Cell::new(false),
                 read_pending: Cell::new(false),
@@ -204,6 +210,9 @@ impl State {
     pub fn set_protocol(&self, protocol: Obj) -> R<()> {
         let buffered = is_buffered(protocol.as_ptr())?;
         self.tls.set(crate::tls::is_connection(protocol.as_ptr()));
+        // SAFETY: alive.
+        let class = unsafe { ffi::Py_TYPE(protocol.as_ptr()) };
+        self.stream.set(globals().streams.as_ref().is_some_and(|streams| class == streams.protocol));
         self.protocol.set(protocol);
         self.buffered.set(buffered);
         Ok(())
