@@ -17,11 +17,11 @@ use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyTuple};
 use sched::{Clock, Driver, Flow, Hooks, ReadyQueue, Scheduler, Wait};
 
-use crate::io::{Direction, Io, Ready, Watcher};
+use crate::io::{Direction, Io, Watcher};
 use crate::job::{visit_obj, visit_raw, Job};
 use crate::overrides::Overrides;
-use crate::raw::obj::{call, call_method, is_interrupt, os_error, raise_object, runtime_error, take_raised};
-use crate::raw::{contexts, globals::globals, handle, registry, task, task_step, Obj, Raised, Slot, R};
+use crate::raw::obj::{call, os_error, runtime_error};
+use crate::raw::{contexts, globals::globals, handle, registry, task, Obj, Raised, Slot, R};
 use crate::recorder::Recorder;
 
 /// While jobs keep coming, how often the interpreter gets its chance to switch threads: nanoseconds.
@@ -59,7 +59,7 @@ pub struct LoopCore {
     /// The thread that runs the loop (as `threading.get_ident`); 0 while it doesn't run.
     thread: Cell<u64>,
     task_factory: Slot,
-    slow_callback_duration: Cell<f64>,
+    pub slow_callback_duration: Cell<f64>,
     /// The dict of running tasks still names a task that has suspended; see `registry::settle`.
     pub stale_current: Cell<bool>,
     hash: Cell<ffi::Py_hash_t>,
@@ -361,233 +361,6 @@ impl LoopCore {
         }
         Ok(())
     }
-
-    #[inline]
-    fn run_job(&self, slf: *mut PyObject, job: Job) -> Flow<Raised> {
-        if let (Job::Io { token, ready }, false) = (&job, self.debug.get()) {
-            // The shortest way for what a message takes.
-            registry::settle(self, slf);
-            return match self.look_up(*token, *ready) {
-                Ready::Object(object, on_ready) => match on_ready(object.as_ptr(), *ready) {
-                    Ok(()) => Flow::Continue,
-                    Err(Raised) => self.failed(slf, &What::Source(object)),
-                },
-                Ready::Watchers(fd, reader, writer) => self.run_watchers(slf, fd, reader, writer),
-                Ready::Nothing => Flow::Continue,
-            };
-        }
-        self.run_any_job(slf, job)
-    }
-
-    /// A descriptor of the user's is ready.
-    fn run_watchers(
-        &self,
-        slf: *mut PyObject,
-        fd: RawFd,
-        reader: Option<Watcher>,
-        writer: Option<Watcher>,
-    ) -> Flow<Raised> {
-        for watcher in reader.into_iter().chain(writer) {
-            let flow = match watcher {
-                Watcher::Handle(handle) => self.run_any_job(slf, Job::Handle(handle)),
-                Watcher::Operation(operation) => match operation.on_ready(self, fd) {
-                    Ok(()) => Flow::Continue,
-                    Err(Raised) => self.failed(slf, &What::Source(operation.future.clone())),
-                },
-            };
-            if let Flow::Break(e) = flow {
-                return Flow::Break(e);
-            }
-        }
-        Flow::Continue
-    }
-
-    fn run_any_job(&self, slf: *mut PyObject, job: Job) -> Flow<Raised> {
-        let started = if self.debug.get() { self.clock.now() } else { 0 };
-        if started != 0 {
-            self.watch.busy(started, describe(&job));
-        }
-        if !matches!(job, Job::Step(_) | Job::Wake { .. } | Job::Throw { .. }) {
-            registry::settle(self, slf);
-        }
-        let (result, what) = match job {
-            Job::Handle(o) => {
-                if handle::Handle::of(&o).is_cancelled() {
-                    handle::recycle(self, o);
-                    return Flow::Continue;
-                }
-                (handle::run(&o), What::Handle(o))
-            }
-            Job::Timer(o) => {
-                handle::fired(&o);
-                if handle::Handle::of(&o).is_cancelled() {
-                    handle::recycle(self, o);
-                    return Flow::Continue;
-                }
-                (handle::run(&o), What::Handle(o))
-            }
-            Job::Step(task) => (task_step::step(task.as_ptr(), None), What::Step(task)),
-            Job::Throw { task, exc } => (task_step::step(task.as_ptr(), Some(exc)), What::Step(task)),
-            Job::Wake { task, future } => {
-                let result = task_step::exception_of(future.as_ptr()).and_then(|exc| {
-                    drop(future);
-                    task_step::step(task.as_ptr(), exc)
-                });
-                (result, What::Step(task))
-            }
-            Job::Callback { call, future, context } => {
-                let result = run_callback(&call, &future, &context);
-                (result, What::Callback { call, future, context })
-            }
-            Job::Deadline(scope) => (crate::cancel_scope::deadline_reached(&scope), What::Source(scope)),
-            Job::Io { token, ready } => match self.look_up(token, ready) {
-                Ready::Nothing => return Flow::Continue,
-                Ready::Object(object, on_ready) => (on_ready(object.as_ptr(), ready), What::Source(object)),
-                Ready::Watchers(fd, reader, writer) => return self.run_watchers(slf, fd, reader, writer),
-            },
-        };
-        let flow = match result {
-            Ok(()) => Flow::Continue,
-            Err(Raised) => self.failed(slf, &what),
-        };
-        if started != 0 {
-            self.watch.idle();
-            self.report_if_slow(slf, &what, started);
-        }
-        if let What::Handle(o) = what {
-            handle::recycle(self, o);
-        }
-        flow
-    }
-
-    #[inline(always)]
-    fn look_up(&self, token: u64, ready: net::Readiness) -> Ready {
-        let found = self.io.look_up(token, ready);
-        // A socket operation only tells a task that it can go on; what the task does then is noted by itself.
-        if !matches!(&found, Ready::Watchers(_, r, w) if ![r, w].iter().any(|s| matches!(s, Some(Watcher::Handle(_)))))
-        {
-            self.io_touched.set(true);
-        }
-        found
-    }
-
-    /// A callback raised: interrupts leave the loop, everything else goes to the exception handler.
-    #[cold]
-    fn failed(&self, slf: *mut PyObject, what: &What) -> Flow<Raised> {
-        let Some(exc) = take_raised() else {
-            return Flow::Continue;
-        };
-        if is_interrupt(exc.as_ptr()) {
-            return Flow::Break(raise_object(exc));
-        }
-        let report = || -> R<()> {
-            let name = Obj::name("_callback_failed")?;
-            let handle = what.handle(slf)?;
-            call_method(name.as_ptr(), &[slf, handle.as_ptr(), exc.as_ptr()]).map(drop)
-        };
-        match report() {
-            Ok(()) => Flow::Continue,
-            // The handler itself let an interrupt through; anything else it has reported already.
-            Err(Raised) => Flow::Break(Raised),
-        }
-    }
-
-    #[cold]
-    fn report_if_slow(&self, slf: *mut PyObject, what: &What, started: u64) {
-        let seconds = (self.clock.now() - started) as f64 / 1e9;
-        if seconds < self.slow_callback_duration.get() || !self.debug.get() {
-            return;
-        }
-        let report = || -> R<()> {
-            let name = Obj::name("_callback_was_slow")?;
-            let handle = what.handle(slf)?;
-            let seconds = Obj::float(seconds)?;
-            call_method(name.as_ptr(), &[slf, handle.as_ptr(), seconds.as_ptr()]).map(drop)
-        };
-        if report().is_err() {
-            crate::raw::obj::write_unraisable(slf);
-        }
-    }
-}
-
-/// A job in words, for debug mode's reports: short, since it is made for every callback.
-#[cold]
-fn describe(job: &Job) -> String {
-    match job {
-        Job::Deadline(_) => "a cancel scope's deadline".to_owned(),
-        Job::Handle(o) | Job::Timer(o) => describe_callable(handle::Handle::of(o).callback_ptr()),
-        Job::Step(task) | Job::Throw { task, .. } | Job::Wake { task, .. } => describe_task(task.as_ptr()),
-        Job::Callback { call, .. } => describe_callable(call.as_ptr()),
-        Job::Io { .. } => "A transport's or watched descriptor's callback".to_owned(),
-    }
-}
-
-fn describe_callable(o: *mut PyObject) -> String {
-    if o.is_null() {
-        return "A callback".to_owned();
-    }
-    // SAFETY: attached; alive.
-    let o = unsafe { Bound::from_borrowed_ptr(Python::assume_attached(), o) };
-    if let Ok(owner) = o.getattr(intern!(o.py(), "__self__")) {
-        if crate::raw::future::is_task(owner.as_ptr()) {
-            return describe_task(owner.as_ptr());
-        }
-    }
-    let name = o.getattr(intern!(o.py(), "__qualname__")).and_then(|n| n.extract::<String>());
-    format!("Callback {}", name.unwrap_or_else(|_| crate::raw::globals::repr(o.as_ptr())))
-}
-
-fn describe_task(o: *mut PyObject) -> String {
-    // SAFETY: attached; a task of ours.
-    let (py, s) = unsafe { (Python::assume_attached(), task::state(o)) };
-    let name = task::name(o).map(|n| n.bound(py).to_string()).unwrap_or_default();
-    let coro = s.coro.obj_or_none();
-    let coro = coro.bound(py);
-    let place = coro.getattr(intern!(py, "cr_code")).and_then(|code| {
-        let file: String = code.getattr(intern!(py, "co_filename"))?.extract()?;
-        let line: i64 = code.getattr(intern!(py, "co_firstlineno"))?.extract()?;
-        let function: String = code.getattr(intern!(py, "co_qualname"))?.extract()?;
-        Ok(format!("{function}, {file}:{line}"))
-    });
-    match place {
-        Ok(place) => format!("Task {name} ({place})"),
-        Err(_) => format!("Task {name}"),
-    }
-}
-
-/// What ran, kept for reports.
-enum What {
-    Handle(Obj),
-    Step(Obj),
-    Callback { call: Obj, future: Obj, context: Obj },
-    Source(Obj),
-}
-
-impl What {
-    /// A handle that stands for it, as asyncio's reports show one. None for I/O of our own.
-    fn handle(&self, loop_: *mut PyObject) -> R<Obj> {
-        match self {
-            What::Handle(o) => Ok(o.clone()),
-            What::Step(task) => {
-                let step = task::step_callable(task.as_ptr())?;
-                handle::new(loop_, step.as_ptr(), &[], Obj::none())
-            }
-            What::Callback { call, future, context } => {
-                handle::new(loop_, call.as_ptr(), &[future.as_ptr()], context.clone())
-            }
-            What::Source(o) => Ok(o.clone()),
-        }
-    }
-}
-
-#[inline(always)]
-fn run_callback(callback: &Obj, future: &Obj, context: &Obj) -> R<()> {
-    // SAFETY: entering fails cleanly if it is in use or no context.
-    if unsafe { ffi::PyContext_Enter(context.as_ptr()) } != 0 {
-        return task_step::run_in_foreign_context(context, &[callback.as_ptr(), future.as_ptr()]);
-    }
-    let result = call(callback.as_ptr(), &[future.as_ptr()]).map(drop);
-    task_step::leave_context(context, result)
 }
 
 pub fn thread_ident() -> u64 {

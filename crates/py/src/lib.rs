@@ -6,7 +6,7 @@
 //! | [`loop_methods`] | its hot methods: call_soon, call_later, create_task, create_future |
 //! | [`overrides`] | a program's own `time`, `call_soon`, `call_at` on a loop |
 //! | [`io`] | which object or handle a ready descriptor belongs to |
-//! | [`job`] | what the ready queue holds |
+//! | [`job`], [`run_job`] | what the ready queue holds, and running it |
 //! | [`listener`] | accepting connections |
 //! | [`sock_ops`] | `sock_recv` and its like |
 //! | [`address`], [`socket_object`], [`watched`] | socket addresses, Python's sockets, and which descriptors users watch |
@@ -36,6 +36,7 @@ mod places;
 mod raw;
 mod read_buffer;
 mod recorder;
+mod run_job;
 mod scope;
 mod sock_ops;
 mod socket_object;
