@@ -30,8 +30,10 @@ const GIVE_WAY_EVERY: u64 = 1_000_000;
 /// How many jobs may run before the clock is asked whether that time is over.
 const JOBS_PER_LOOK: u32 = 64;
 
-/// How many callbacks may wait before other threads that schedule more are held back at each call, and for how long.
+/// How many callbacks may wait before other threads that schedule more are held back; at which of their calls, so that a call
+/// costs no more than asyncio's system call does while the loop is stuck; and for how long.
 const CROWDED: usize = 4096;
+const CALLS_PER_PAUSE: u32 = 64;
 const PAUSE_WHEN_CROWDED: Duration = Duration::from_micros(50);
 
 /// How many turns may pass without looking for I/O.
@@ -70,6 +72,7 @@ pub struct LoopCore {
     /// that brought something needs no look for them.
     signals_wake: Cell<bool>,
     jobs_since_look: Cell<u32>,
+    crowded_calls: Cell<u32>,
     last_gave_way: Cell<u64>,
     /// What the watchdog of debug mode looks at.
     pub watch: std::sync::Arc<crate::watchdog::Watch>,
@@ -283,7 +286,7 @@ impl LoopCore {
     }
 
     /// A thread that schedules without a pause is faster than the loop, which shares the GIL with it: the queue would
-    /// grow without an end. Where asyncio's writes to its self-pipe at every call, ours pauses once many callbacks wait.
+    /// grow without an end. Where asyncio's writes to its self-pipe at every call, ours pauses now and then once many callbacks wait.
     #[inline]
     pub fn hold_back_if_crowded(&self) {
         if self.scheduler.ready.len() > CROWDED {
@@ -295,6 +298,11 @@ impl LoopCore {
     fn hold_back(&self) {
         let running = self.thread.get();
         if running == 0 || running == thread_ident() {
+            return;
+        }
+        let calls = self.crowded_calls.get().wrapping_add(1);
+        self.crowded_calls.set(calls);
+        if calls % CALLS_PER_PAUSE != 0 {
             return;
         }
         // SAFETY: attached; nothing of Python or of the loop is touched until the thread is attached again.
@@ -431,6 +439,7 @@ impl LoopCore {
             skipped_polls: Cell::new(0),
             signals_wake: Cell::new(false),
             jobs_since_look: Cell::new(0),
+            crowded_calls: Cell::new(0),
             last_gave_way: Cell::new(0),
             watch: Default::default(),
             watchdog: RefCell::default(),
