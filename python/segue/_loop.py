@@ -75,6 +75,7 @@ class EventLoop(_core.LoopCore, TlsMethods, SocketMethods, _AsyncioLoop):
         if selector is not None:
             selector.close()
         self._listeners: dict[int, _core.Listener] = {}
+        self._set_wakeup_fd = False
         _AsyncioLoop.__init__(self, _NoSelector(self))  # type: ignore[arg-type]
         self._look_for_overrides()
 
@@ -89,7 +90,7 @@ class EventLoop(_core.LoopCore, TlsMethods, SocketMethods, _AsyncioLoop):
         self._check_running()
         self._set_coroutine_origin_tracking(self._debug)
         old_hooks = sys.get_asyncgen_hooks()
-        signals_wake, set_wakeup_fd = self._wake_for_signals()
+        self._wake_for_signals()
         try:
             self._thread_id = threading.get_ident()
             sys.set_asyncgen_hooks(firstiter=self._asyncgen_firstiter_hook, finalizer=self._asyncgen_finalizer_hook)
@@ -97,7 +98,7 @@ class EventLoop(_core.LoopCore, TlsMethods, SocketMethods, _AsyncioLoop):
             if sys.version_info >= (3, 14):
                 # Where the C task functions look, whatever somebody has put into `asyncio.events`.
                 _asyncio._set_running_loop(self)
-            self._run(signals_wake)
+            self._run()
         finally:
             self._stopping = False
             self._thread_id = None
@@ -106,27 +107,42 @@ class EventLoop(_core.LoopCore, TlsMethods, SocketMethods, _AsyncioLoop):
                 _asyncio._set_running_loop(None)
             self._set_coroutine_origin_tracking(False)
             sys.set_asyncgen_hooks(*old_hooks)
-            if set_wakeup_fd:
-                signal.set_wakeup_fd(-1)
+            self._stop_waking_for_signals()
 
-    def _wake_for_signals(self) -> tuple[bool, bool]:
+    def _wake_for_signals(self) -> None:
         """A signal that arrives just before the loop waits must still wake it: let it write to the self-pipe.
 
         Only in the main thread, which alone runs handlers, and only if nobody else has set a descriptor
-        (`add_signal_handler` sets this one). Returns whether signals need no further look, and whether the descriptor
-        was set here and has to be taken back.
+        (`add_signal_handler` sets this one).
         """
         if threading.current_thread() is not threading.main_thread():
-            return True, False
+            return
         ours = self._csock.fileno()
         try:
             before = signal.set_wakeup_fd(ours)
         except (ValueError, OSError):
-            return False, False
-        if before != -1:
+            return
+        if before not in (-1, ours):
             signal.set_wakeup_fd(before)
-            return before == ours, False
-        return True, True
+            return
+        self._set_wakeup_fd = True
+
+    def _stop_waking_for_signals(self) -> None:
+        """Takes the descriptor back, unless somebody else's is there, or `add_signal_handler` needs it between two runs."""
+        if not self._set_wakeup_fd or self._signal_handlers:
+            return
+        self._set_wakeup_fd = False
+        before = signal.set_wakeup_fd(-1)
+        if before not in (-1, self._csock.fileno()):
+            signal.set_wakeup_fd(before)
+
+    def remove_signal_handler(self, sig: int) -> bool:
+        """Remove a signal's handler; return True if there was one."""
+        removed = super().remove_signal_handler(sig)
+        if removed and self.is_running():
+            # asyncio's takes the descriptor away together with the last handler.
+            self._wake_for_signals()
+        return removed
 
     def close(self) -> None:
         """Close the loop. Idempotent; raises RuntimeError while it runs. Scheduled callbacks are dropped."""

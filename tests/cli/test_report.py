@@ -481,3 +481,39 @@ def test_program_without_tasks(tmp_path: Path) -> None:
 def test_report_with_interpreter_options(tmp_path: Path) -> None:
     _, report = report_of(tmp_path, SCRAPER, "-I")
     assert report.startswith("24 tasks:")
+
+
+def test_deeply_nested_exception_group(tmp_path: Path) -> None:
+    program = """
+        import asyncio
+        async def fails():
+            error = LookupError("inner")
+            for _ in range(100_000):
+                error = ExceptionGroup("outer", [error])
+            raise error
+        async def main():
+            task = asyncio.create_task(fails(), name="child")
+            await asyncio.wait([task])
+            error = task.exception()
+            while isinstance(error, ExceptionGroup):
+                error = error.exceptions[0]
+            print(error)
+        asyncio.run(main())
+        """
+    outcome, report = report_of(tmp_path, program)
+    assert outcome.status == 0
+    assert "LookupError: inner" in entry(report, "child: fails")[1]
+
+
+def test_an_interrupt_out_of_an_exceptions_text_leaves_the_loop(tmp_path: Path) -> None:
+    program = """
+        import asyncio
+        class Odd(Exception):
+            def __str__(self): raise SystemExit(3)
+        async def fails(): raise Odd
+        async def main():
+            await asyncio.wait([asyncio.create_task(fails())])
+        asyncio.run(main())
+        """
+    outcome, _ = report_of(tmp_path, program)
+    assert outcome.status == 3

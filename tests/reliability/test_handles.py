@@ -131,3 +131,49 @@ def test_variables_are_let_go_of_when_the_loop_waits(run):
         assert alive() is None
 
     run(main)
+
+
+def test_arguments_that_somebody_replaced_are_used(run):
+    async def main():
+        loop, called = asyncio.get_running_loop(), []
+        loop.call_soon(called.append, 1)._args = [2]
+        loop.call_later(0, called.append, 1)._args = (number for number in [3])
+        while len(called) < 2:
+            await asyncio.sleep(0.001)
+        assert called == [2, 3]
+
+    run(main)
+
+
+def test_a_handle_found_through_the_collector_is_nobody_elses(loop_factory):
+    loop = loop_factory()
+    for _ in range(50):
+        loop.call_soon(int)  # seen by the collector, as the loop doesn't run
+
+    async def main():
+        await asyncio.sleep(0)
+        await asyncio.sleep(0)
+        found = [o for o in gc.get_objects() if isinstance(o, asyncio.Handle)]
+        assert all(repr(handle) for handle in found)
+        new = [loop.call_soon(int) for _ in range(60)]
+        assert not {id(handle) for handle in new} & {id(handle) for handle in found}
+
+    loop.run_until_complete(main())
+    loop.close()
+
+
+def test_what_a_contexts_variables_refer_to_goes_while_the_loop_is_busy(run):
+    async def main():
+        loop, owner = asyncio.get_running_loop(), Owner()
+        alive = weakref.ref(owner)
+        context = contextvars.copy_context()
+        context.run(VARIABLE.set, owner)
+        context.run(loop.call_soon, lambda: [loop.call_soon(int) for _ in range(3)])
+        del owner, context
+        for _ in range(1_000_000):
+            if alive() is None:
+                return
+            await asyncio.sleep(0)
+        pytest.fail("it is still alive after a million turns")
+
+    run(main)

@@ -169,3 +169,47 @@ def test_timers_and_sockets_make_progress(loop_name):
         """,
     )
     assert finish(process, 0)[0] == "served\n"
+
+
+@pytest.mark.parametrize("how", ["set_wakeup_fd", "remove_signal_handler", "nothing"])
+def test_a_signal_during_a_callback_in_c_is_handled_before_the_loop_waits(loop_name, how):
+    """Nothing of Python runs between the signal and the wait, and nothing else wakes the loop."""
+    process = start(
+        loop_name,
+        f"""
+        import ctypes
+        loop = factory()
+        signal.signal(signal.SIGUSR1, lambda *_: loop.call_soon(loop.stop))
+        send_signal = ctypes.CDLL(None)["raise"]
+
+        def begin():
+            if {how!r} == "set_wakeup_fd":
+                signal.set_wakeup_fd(-1)
+            elif {how!r} == "remove_signal_handler":
+                loop.add_signal_handler(signal.SIGUSR2, print)
+                loop.remove_signal_handler(signal.SIGUSR2)
+            loop.call_soon(send_signal, signal.SIGUSR1)
+
+        loop.call_soon(begin)
+        loop.run_forever()
+        loop.close()
+        print("stopped")
+        """,
+    )
+    assert finish(process, 0)[0] == "stopped\n"
+
+
+def test_a_signal_between_two_runs_reaches_its_handler(loop_name):
+    process = start(
+        loop_name,
+        """
+        loop, seen = factory(), []
+        async def main():
+            loop.add_signal_handler(signal.SIGUSR1, seen.append, "handled")
+        loop.run_until_complete(main())
+        os.kill(os.getpid(), signal.SIGUSR1)
+        loop.run_until_complete(asyncio.sleep(0.05))
+        print(*seen)
+        """,
+    )
+    assert finish(process, 0)[0] == "handled\n"

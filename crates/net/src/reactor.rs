@@ -135,9 +135,9 @@ impl Reactor {
         self.waker.waiting.store(true, Ordering::Release);
     }
 
-    /// Waits at most `timeout` (forever if none), rounded up to a millisecond. Returns whether anything happened; an
-    /// interrupting signal ends the wait without an error.
-    pub fn wait(&self, timeout: Option<Duration>) -> io::Result<bool> {
+    /// Waits at most `timeout` (forever if none), rounded up to a millisecond. An interrupting signal ends the wait
+    /// without an error.
+    pub fn wait(&self, timeout: Option<Duration>) -> io::Result<()> {
         let timeout = timeout.map(|t| Timespec { tv_sec: t.as_secs() as i64, tv_nsec: t.subsec_nanos().into() });
         let mut events = self.events.borrow_mut();
         events.clear();
@@ -149,8 +149,7 @@ impl Reactor {
             self.waker.waiting.store(false, Ordering::Release);
         }
         match result {
-            Ok(n) => Ok(n > 0),
-            Err(Errno::INTR) => Ok(false),
+            Ok(_) | Err(Errno::INTR) => Ok(()),
             Err(e) => Err(e.into()),
         }
     }

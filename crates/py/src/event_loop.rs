@@ -68,9 +68,6 @@ pub struct LoopCore {
     /// Something was written, watched or closed since the last look for I/O.
     pub io_touched: Cell<bool>,
     skipped_polls: Cell<u32>,
-    /// A signal makes a descriptor ready that Python code of ours reads, or this thread has no signals to look after: a wait
-    /// that brought something needs no look for them.
-    signals_wake: Cell<bool>,
     jobs_since_look: Cell<u32>,
     crowded_calls: Cell<u32>,
     last_gave_way: Cell<u64>,
@@ -223,8 +220,7 @@ impl LoopCore {
         Ok(())
     }
 
-    /// Waits for the outside world, letting go of the GIL, and runs Python's signal handlers afterwards. Only to look takes
-    /// no time: the GIL is kept, and [`LoopCore::give_way_if_due`] lets others run.
+    /// Waits for the outside world, letting go of the GIL. Only to look takes no time: the GIL is kept, and [`LoopCore::give_way_if_due`] lets others run.
     fn wait(&self, wait: Wait) -> R<()> {
         let timeout = match wait {
             Wait::Poll => Some(Duration::ZERO),
@@ -245,11 +241,7 @@ impl LoopCore {
                 result
             }
         };
-        let happened = result.map_err(|e| os_error(&e))?;
-        if happened && self.signals_wake.get() {
-            return Ok(());
-        }
-        self.check_signals()
+        result.map_err(|e| os_error(&e))
     }
 
     /// While callbacks keep coming, looking for I/O costs a system call a turn. Nothing new can be there as a consequence of
@@ -337,6 +329,7 @@ impl LoopCore {
             return Ok(());
         }
         self.last_gave_way.set(now);
+        self.contexts.clear();
         call(globals().python_function, &[]).map(drop)
     }
 
@@ -346,6 +339,10 @@ impl LoopCore {
             Flow::Continue => self.after_job().map_or_else(Flow::Break, |()| Flow::Continue),
             leave => leave,
         };
+        if self.scheduler.ready.is_empty() {
+            // The turn may wait. A handler that runs now may schedule something, which the wait then takes into account.
+            self.check_signals()?;
+        }
         if !self.overrides.time() {
             return self.scheduler.turn(&self.clock, &waiter, run);
         }
@@ -437,7 +434,6 @@ impl LoopCore {
             hash: Cell::new(0),
             io_touched: Cell::new(true),
             skipped_polls: Cell::new(0),
-            signals_wake: Cell::new(false),
             jobs_since_look: Cell::new(0),
             crowded_calls: Cell::new(0),
             last_gave_way: Cell::new(0),
@@ -448,10 +444,9 @@ impl LoopCore {
         Ok(core)
     }
 
-    /// Runs turns until `stop()`; the Python side has made this the running loop, and says whether signals wake it.
-    fn _run(slf: &Bound<'_, Self>, signals_wake: bool) -> PyResult<()> {
+    /// Runs turns until `stop()`; the Python side has made this the running loop.
+    fn _run(slf: &Bound<'_, Self>) -> PyResult<()> {
         let core = slf.get();
-        core.signals_wake.set(signals_wake);
         core.io_touched.set(true);
         core.hash.set(slf.hash()?);
         core.watch_if_debug()?;

@@ -1,6 +1,7 @@
 //! Why a task failed or was cancelled, in one line of words that keep nothing alive.
 
 use pyo3::exceptions::{PyBaseExceptionGroup, PyException};
+use pyo3::intern;
 use pyo3::prelude::*;
 use pyo3::types::{PyTuple, PyType};
 use sched::CancelSource;
@@ -16,12 +17,11 @@ const LENGTH: usize = 300;
 pub fn describe(exc: &Bound<'_, PyAny>) -> PyResult<String> {
     let mut text = type_and_message(exc)?;
     if exc.is_instance_of::<PyBaseExceptionGroup>() {
-        let mut inside = Vec::new();
-        leaves(exc, &mut inside)?;
+        let (inside, count) = leaves(exc)?;
         text += ": ";
-        text += &inside.iter().take(NAMED).map(type_and_message).collect::<PyResult<Vec<_>>>()?.join("; ");
-        if inside.len() > NAMED {
-            text += &format!("; and {} more", inside.len() - NAMED);
+        text += &inside.iter().map(type_and_message).collect::<PyResult<Vec<_>>>()?.join("; ");
+        if count > inside.len() {
+            text += &format!("; and {} more", count - inside.len());
         }
     }
     let mut behind = Vec::new();
@@ -62,6 +62,7 @@ fn type_and_message(exc: &Bound<'_, PyAny>) -> PyResult<String> {
         Err(e) if e.is_instance_of::<PyException>(exc.py()) => {
             format!("<its str() failed: {}>", type_name(&e.get_type(exc.py()))?)
         }
+        // KeyboardInterrupt and SystemExit are for the loop.
         Err(e) => return Err(e),
     };
     Ok(if message.is_empty() { name } else { format!("{name}: {message}") })
@@ -80,13 +81,20 @@ fn one_line(text: &str) -> String {
     }
 }
 
-fn leaves<'py>(group: &Bound<'py, PyAny>, found: &mut Vec<Bound<'py, PyAny>>) -> PyResult<()> {
-    for exc in group.getattr("exceptions")?.cast_into::<PyTuple>()? {
+/// The first exceptions of a group that are no groups themselves, and how many there are in all. Groups may be nested deeply.
+fn leaves<'py>(group: &Bound<'py, PyAny>) -> PyResult<(Vec<Bound<'py, PyAny>>, usize)> {
+    let (mut found, mut count) = (Vec::new(), 0);
+    let mut left = vec![group.clone()];
+    while let Some(exc) = left.pop() {
         if exc.is_instance_of::<PyBaseExceptionGroup>() {
-            leaves(&exc, found)?;
+            let inside = exc.getattr(intern!(exc.py(), "exceptions"))?.cast_into::<PyTuple>()?;
+            left.extend(inside.iter().rev());
         } else {
-            found.push(exc);
+            count += 1;
+            if found.len() < NAMED {
+                found.push(exc);
+            }
         }
     }
-    Ok(())
+    Ok((found, count))
 }

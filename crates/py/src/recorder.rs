@@ -21,9 +21,9 @@ use crate::event_loop::LoopCore;
 use crate::failure;
 use crate::places::Places;
 use crate::raw::globals::globals;
-use crate::raw::obj::{getattr_opt, write_unraisable};
+use crate::raw::obj::{getattr_opt, is_interrupt, write_unraisable};
 use crate::raw::task::{self, TaskState};
-use crate::raw::{registry, Obj};
+use crate::raw::{registry, Obj, R};
 
 /// How many tasks that have ended are kept for themselves, unless said otherwise.
 const LIMIT: usize = 100_000;
@@ -167,25 +167,28 @@ pub fn spawn_site(core: &LoopCore, o: *mut PyObject) -> SiteId {
 
 /// A task ended with an exception, which is stored by now.
 #[inline(always)]
-pub fn failed(o: *mut PyObject, s: &TaskState, exc: &Obj) {
+pub fn failed(o: *mut PyObject, s: &TaskState, exc: &Obj) -> R<()> {
     if s.future.core().is_some_and(|core| core.hooks.is_attached()) {
-        ended_cold(o, s, exc, true);
+        return ended_cold(o, s, exc, true);
     }
+    Ok(())
 }
 
 /// A task ended with a CancelledError.
 #[inline(always)]
-pub fn cancelled(o: *mut PyObject, s: &TaskState, exc: &Obj) {
+pub fn cancelled(o: *mut PyObject, s: &TaskState, exc: &Obj) -> R<()> {
     if s.future.core().is_some_and(|core| core.hooks.is_attached()) {
-        ended_cold(o, s, exc, false);
+        return ended_cold(o, s, exc, false);
     }
+    Ok(())
 }
 
+/// The words of an exception come from the program's own code: an interrupt in it leaves the loop as anywhere.
 #[cold]
-fn ended_cold(o: *mut PyObject, s: &TaskState, exc: &Obj, failed: bool) {
+fn ended_cold(o: *mut PyObject, s: &TaskState, exc: &Obj, failed: bool) -> R<()> {
     // SAFETY: attached.
     let py = unsafe { Python::assume_attached() };
-    let Some(recorder) = of(s) else { return };
+    let Some(recorder) = of(s) else { return Ok(()) };
     // SAFETY: alive.
     let task = unsafe { Obj::borrowed(o) };
     let (task, exc) = (task.bound(py), exc.bound(py));
@@ -194,8 +197,13 @@ fn ended_cold(o: *mut PyObject, s: &TaskState, exc: &Obj, failed: bool) {
     } else {
         failure::cancelled_by(&exc).map(|who| recorder.note(s.id.get(), &who, ""))
     };
-    if let Err(e) = noted {
-        e.write_unraisable(py, Some(&task));
+    match noted {
+        Err(e) if is_interrupt(e.value(py).as_ptr()) => Err(e.into()),
+        Err(e) => {
+            e.write_unraisable(py, Some(&task));
+            Ok(())
+        }
+        Ok(()) => Ok(()),
     }
 }
 

@@ -194,8 +194,14 @@ pub fn recycle(core: &LoopCore, o: Obj) {
         if let Some(context) = h.context().take() {
             core.contexts.give_back(context);
         }
-        if ffi::Py_REFCNT(o.as_ptr()) == 1 {
+        // From here on nobody can find it through the collector; somebody may have before.
+        if ffi::PyObject_GC_IsTracked(o.as_ptr()) != 0 {
+            ffi::PyObject_GC_UnTrack(o.as_ptr().cast());
+        }
+        if ffi::Py_REFCNT(o.as_ptr()) == 1 && !is_weakly_referenced(o.as_ptr()) {
             (*pool.0.get()).push(o);
+        } else {
+            show_to_collector(&o);
         }
     }
 }
@@ -288,7 +294,12 @@ pub fn run(o: &Obj) -> R<()> {
     let (Some(callback), Some(args), Some(context)) = (h.callback().obj(), h.args().obj(), h.context().obj()) else {
         return Ok(()); // cancelled meanwhile
     };
-    // SAFETY: `args` is a tuple, which outlives its items' use here.
+    // SAFETY: alive.
+    if unsafe { ffi::PyTuple_CheckExact(args.as_ptr()) } == 0 {
+        // Somebody has put something else there: asyncio's own way takes it, or says what is wrong with it.
+        return super::obj::call_method(g.names.run, &[o.as_ptr()]).map(drop);
+    }
+    // SAFETY: a tuple, which outlives its items' use here.
     let items = unsafe {
         let n = ffi::PyTuple_GET_SIZE(args.as_ptr()) as usize;
         let items = args.as_ptr().cast::<ffi::PyTupleObject>();

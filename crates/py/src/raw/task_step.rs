@@ -281,12 +281,11 @@ fn raised(o: *mut PyObject, s: &TaskState, exc: Obj) -> R<()> {
         let message = s.future.cancel_message.obj();
         s.future.cancelled_exc.set(exc.clone());
         future::cancel_on(o, message)?;
-        crate::recorder::cancelled(o, s, &exc);
-        return Ok(());
+        return crate::recorder::cancelled(o, s, &exc);
     }
     finished(o, s, EXCEPTION);
     future::set_exception_on(o, exc.as_ptr())?;
-    crate::recorder::failed(o, s, &exc);
+    crate::recorder::failed(o, s, &exc)?;
     if is_interrupt(exc.as_ptr()) {
         return Err(raise_object(exc));
     }
