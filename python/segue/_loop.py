@@ -128,7 +128,7 @@ class EventLoop(_core.LoopCore, TlsMethods, SocketMethods, _AsyncioLoop):
         self._set_wakeup_fd = True
 
     def _stop_waking_for_signals(self) -> None:
-        """Takes the descriptor back, unless somebody else's is there, or `add_signal_handler` needs it between two runs."""
+        """Takes the descriptor back, unless `add_signal_handler` needs it between two runs or it is somebody else's."""
         if not self._set_wakeup_fd or self._signal_handlers:
             return
         self._set_wakeup_fd = False

@@ -30,6 +30,9 @@ const GIVE_WAY_EVERY: u64 = 1_000_000;
 /// How many jobs may run before the clock is asked whether that time is over.
 const JOBS_PER_LOOK: u32 = 64;
 
+/// While jobs keep coming, after how many such looks contexts kept for reuse are let go: 4,096 jobs.
+const LOOKS_PER_CLEARING: u32 = 64;
+
 /// How many callbacks may wait before other threads that schedule more are held back; at which of their calls, so that a call
 /// costs no more than asyncio's system call does while the loop is stuck; and for how long.
 const CROWDED: usize = 4096;
@@ -69,6 +72,7 @@ pub struct LoopCore {
     pub io_touched: Cell<bool>,
     skipped_polls: Cell<u32>,
     jobs_since_look: Cell<u32>,
+    looks: Cell<u32>,
     crowded_calls: Cell<u32>,
     last_gave_way: Cell<u64>,
     /// What the watchdog of debug mode looks at.
@@ -324,12 +328,16 @@ impl LoopCore {
     #[inline(never)]
     fn give_way_if_due(&self) -> R<()> {
         self.jobs_since_look.set(0);
+        let looks = self.looks.get().wrapping_add(1);
+        self.looks.set(looks);
+        if looks % LOOKS_PER_CLEARING == 0 {
+            self.contexts.clear();
+        }
         let now = self.clock.now();
         if now.saturating_sub(self.last_gave_way.get()) < GIVE_WAY_EVERY {
             return Ok(());
         }
         self.last_gave_way.set(now);
-        self.contexts.clear();
         call(globals().python_function, &[]).map(drop)
     }
 
@@ -435,6 +443,7 @@ impl LoopCore {
             io_touched: Cell::new(true),
             skipped_polls: Cell::new(0),
             jobs_since_look: Cell::new(0),
+            looks: Cell::new(0),
             crowded_calls: Cell::new(0),
             last_gave_way: Cell::new(0),
             watch: Default::default(),
