@@ -76,7 +76,7 @@ fn while_in<T>(context: &Obj, look: impl FnOnce() -> T) -> R<T> {
 }
 
 /// A loop's contexts that wait for their next callback. The loop shows them to the garbage collector, and lets go of them
-/// whenever it waits or stops, and every few thousand callbacks while it is busy, so that what their variables refer to lives hardly longer
+/// whenever it waits or stops, and every 16,384 callbacks while it is busy, so that what their variables refer to lives hardly longer
 /// than asyncio would have it.
 #[derive(Default)]
 pub struct Pool(UnsafeCell<Vec<Obj>>);
