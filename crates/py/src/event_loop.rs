@@ -30,8 +30,8 @@ const GIVE_WAY_EVERY: u64 = 1_000_000;
 /// How many jobs may run before the clock is asked whether that time is over.
 const JOBS_PER_LOOK: u32 = 64;
 
-/// While jobs keep coming, after how many such looks contexts kept for reuse are let go: 16,384 jobs.
-const LOOKS_PER_CLEARING: u32 = 256;
+/// While jobs keep coming, after how many such looks contexts that did not serve again are let go: 4,096 jobs.
+const LOOKS_PER_CLEARING: u32 = 64;
 
 /// How many callbacks may wait before other threads that schedule more are held back; at which of their calls, so that a call
 /// costs no more than asyncio's system call does while the loop is stuck; and for how long.
@@ -331,7 +331,7 @@ impl LoopCore {
         let looks = self.looks.get().wrapping_add(1);
         self.looks.set(looks);
         if looks % LOOKS_PER_CLEARING == 0 {
-            self.contexts.clear();
+            self.contexts.drop_unused();
         }
         let now = self.clock.now();
         if now.saturating_sub(self.last_gave_way.get()) < GIVE_WAY_EVERY {

@@ -5,7 +5,7 @@
 //! Where they are is not part of Python's API: [`find_layout`] finds out and tries it when the module is imported. If it finds
 //! anything else than it knows, every copy is a new one. Nothing is ever written there.
 
-use std::cell::UnsafeCell;
+use std::cell::{Cell, UnsafeCell};
 
 use pyo3::ffi::{self, PyObject};
 
@@ -75,30 +75,35 @@ fn while_in<T>(context: &Obj, look: impl FnOnce() -> T) -> R<T> {
     super::task_step::leave_context(context, Ok(())).map(|()| seen)
 }
 
-/// A loop's contexts that wait for their next callback. The loop shows them to the garbage collector, and lets go of them
-/// whenever it waits or stops, and every 16,384 callbacks while it is busy, so that what their variables refer to lives hardly longer
-/// than asyncio would have it.
+/// A loop's contexts that wait for their next callback. The loop shows them to the garbage collector. It lets go of them
+/// whenever it waits or stops, and while it is busy of those that have not served during 4,096 jobs, so that what their
+/// variables refer to lives hardly longer than asyncio would have it.
 #[derive(Default)]
-pub struct Pool(UnsafeCell<Vec<Obj>>);
+pub struct Pool {
+    kept: UnsafeCell<Vec<Obj>>,
+    /// How few were in it at the least since [`Pool::drop_unused`]: the first so many have not served.
+    unused: Cell<usize>,
+}
 
 const KEEP: usize = 1024;
 
 impl Pool {
     /// Lends the list to `f`, which must not call Python.
+    #[inline(always)]
     fn with<T>(&self, f: impl FnOnce(&mut Vec<Obj>) -> T) -> T {
         // SAFETY: under the GIL, and `f` doesn't come here again.
-        f(unsafe { &mut *self.0.get() })
+        f(unsafe { &mut *self.kept.get() })
     }
 
     /// What `contextvars.copy_context()` returns.
     #[inline]
     pub fn copy_current(&self) -> R<Obj> {
-        if let (Some(kept), Some(layout)) = (self.with(Vec::pop), globals().context_layout) {
+        if let (Some(kept), Some(layout)) = (self.take(), globals().context_layout) {
             // SAFETY: the layout was tried; a thread state and a context that are alive.
             unsafe {
                 let current = word(ffi::PyThreadState_Get(), layout.current);
                 // Somebody may have found it through the collector meanwhile.
-                let ours = ffi::Py_REFCNT(kept.as_ptr()) == 1 && !is_weakly_referenced(kept.as_ptr());
+                let ours = ffi::Py_REFCNT(kept.as_ptr()) == 1;
                 if ours && !current.is_null() && word(current, layout.vars) == word(kept.as_ptr(), layout.vars) {
                     return Ok(kept);
                 }
@@ -141,6 +146,26 @@ impl Pool {
         drop(refused);
     }
 
+    #[inline(always)]
+    fn take(&self) -> Option<Obj> {
+        self.with(|kept| {
+            let last = kept.pop();
+            self.unused.set(self.unused.get().min(kept.len()));
+            last
+        })
+    }
+
+    /// Lets go of those that have not served since this was last called.
+    pub fn drop_unused(&self) {
+        let unused: Vec<Obj> = self.with(|kept| {
+            let unused = self.unused.get().min(kept.len());
+            let gone = kept.drain(..unused).collect();
+            self.unused.set(kept.len());
+            gone
+        });
+        drop(unused);
+    }
+
     #[inline]
     pub fn clear(&self) {
         // Dropped after the list is empty: what their variables held may run Python.
@@ -150,6 +175,6 @@ impl Pool {
 
     pub fn try_for_each<E>(&self, f: &mut impl FnMut(&Obj) -> Result<(), E>) -> Result<(), E> {
         // SAFETY: the collector's visitor calls no Python.
-        unsafe { &*self.0.get() }.iter().try_for_each(f)
+        unsafe { &*self.kept.get() }.iter().try_for_each(f)
     }
 }

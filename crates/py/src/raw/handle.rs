@@ -185,8 +185,11 @@ pub fn recycle(core: &LoopCore, o: Obj) {
         if (*pool.0.get()).len() >= KEEP || is_weakly_referenced(o.as_ptr()) {
             return;
         }
+        // From here on nobody can find it, through the collector neither, while what it held runs Python as it goes.
+        if ffi::PyObject_GC_IsTracked(o.as_ptr()) != 0 {
+            ffi::PyObject_GC_UnTrack(o.as_ptr().cast());
+        }
         let h = Handle::of(&o);
-        // What it held may run Python when dropped, which may even find the handle through the collector.
         drop((h.callback().take(), h.slot(layout().loop_).take()));
         if h.args().get() != g.empty_tuple {
             h.args().clear();
@@ -194,15 +197,7 @@ pub fn recycle(core: &LoopCore, o: Obj) {
         if let Some(context) = h.context().take() {
             core.contexts.give_back(context);
         }
-        // From here on nobody can find it through the collector; somebody may have before.
-        if ffi::PyObject_GC_IsTracked(o.as_ptr()) != 0 {
-            ffi::PyObject_GC_UnTrack(o.as_ptr().cast());
-        }
-        if ffi::Py_REFCNT(o.as_ptr()) == 1 && !is_weakly_referenced(o.as_ptr()) {
-            (*pool.0.get()).push(o);
-        } else {
-            show_to_collector(&o);
-        }
+        (*pool.0.get()).push(o);
     }
 }
 
