@@ -159,20 +159,21 @@ impl Io {
         let Some(side) = sources.side(index, direction) else { return Ok(None) };
         let old = side.replace(watcher);
         let result = self.arm(&mut sources, index, fd);
-        if is_new {
-            match result {
-                Ok(()) => sources.watched.set(fd, index),
-                Err(e) => {
-                    let refused = sources.remove(index);
-                    drop(sources);
-                    drop(refused);
-                    return Err(e);
-                }
+        let Err(e) = result else {
+            if is_new {
+                sources.watched.set(fd, index);
             }
-        } else {
-            result?;
-        }
-        Ok(old)
+            return Ok(old);
+        };
+        // Who watched before goes on; the refused one is dropped when nothing is borrowed, since that may run Python code.
+        let refused = match sources.side(index, direction) {
+            Some(side) => std::mem::replace(side, old),
+            None => None,
+        };
+        let source = if is_new { sources.remove(index) } else { None };
+        drop(sources);
+        drop((refused, source));
+        Err(e)
     }
 
     /// Tells the poller what is waited for, which is something. It may know the descriptor already (left there by an
@@ -228,14 +229,16 @@ impl Io {
         let Some(Source::Watch { reader, writer, told, .. }) = &sources.entries[index as usize].source else {
             return Some(old);
         };
+        // Whoever watched a socket that is closed since may outlive it until a transport has got the number.
+        let is_watchers = !self.is_inherited() && !sources.owned.contains_key(&fd);
         if reader.is_some() || writer.is_some() {
-            if !self.is_inherited() {
+            if is_watchers {
                 let _ = self.arm(&mut sources, index, fd);
             }
         } else {
             // What was told once is silent: it stays in the poller, where the next operation finds it. A descriptor that is
             // already closed has left by itself.
-            if !*told && !self.is_inherited() {
+            if !*told && is_watchers {
                 let _ = self.reactor.remove_level(fd);
                 sources.watched.note_in_poller(fd, false);
             }
@@ -251,8 +254,8 @@ impl Io {
     pub fn wait_again(&self, fd: RawFd) -> io::Result<()> {
         let mut sources = self.sources.borrow_mut();
         match sources.watched.get(fd) {
-            Some(index) => self.arm(&mut sources, index, fd),
-            None => Ok(()),
+            Some(index) if !sources.owned.contains_key(&fd) => self.arm(&mut sources, index, fd),
+            _ => Ok(()),
         }
     }
 
@@ -379,7 +382,8 @@ impl Io {
     pub fn take_all(&self) -> Vec<Watcher> {
         let taken = std::mem::take(&mut *self.sources.borrow_mut());
         let mut out = Vec::new();
-        for fd in taken.watched.iter().map(|(fd, _)| fd).chain(taken.owned.keys().copied()) {
+        let watched = taken.watched.iter().map(|(fd, _)| fd).filter(|fd| !taken.owned.contains_key(fd));
+        for fd in watched.chain(taken.owned.keys().copied()) {
             if !self.is_inherited() {
                 let _ = self.reactor.remove_level(fd);
             }
