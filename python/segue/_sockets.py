@@ -36,6 +36,7 @@ class SocketMethods(_Loop):
         _sock_try_sendall: Callable[[Any, Any], Any]
         _sock_try_sendto: Callable[[Any, Any, Any], Any]
         _sock_try_accept: Callable[[Any], Any]
+        _sock_is_plain: Callable[[Any], bool]
         _sock_stop_waiting: Callable[[Any, Any], None]
 
     async def sock_recv(self, sock: Any, n: int) -> bytes:
@@ -117,7 +118,7 @@ class SocketMethods(_Loop):
     def _make_datagram_transport(
         self, sock: Any, protocol: Any, address: Any = None, waiter: Any = None, extra: Any = None
     ) -> Any:
-        if type(sock) is not socket.socket or sock.type != socket.SOCK_DGRAM or sock.family not in _RUST_FAMILIES:
+        if not self._sock_is_plain(sock) or sock.type != socket.SOCK_DGRAM or sock.family not in _RUST_FAMILIES:
             return super()._make_datagram_transport(sock, protocol, address, waiter, extra)
         self._ensure_fd_no_transport(sock)
         return _core.DatagramTransport(self, sock, protocol, address, waiter, extra)

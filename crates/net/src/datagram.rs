@@ -95,14 +95,14 @@ impl PartialEq for Address {
     }
 }
 
-/// `recvfrom(2)`. No bytes are a datagram too: this never says [`Received::Eof`].
+/// `recvfrom(2)`, which never blocks. No bytes are a datagram too: this never says [`Received::Eof`].
 pub fn receive_from(fd: RawFd, buf: &mut [u8]) -> (Received, Address) {
     let mut from = Address::default();
     loop {
         from.len = std::mem::size_of::<libc::sockaddr_storage>() as libc::socklen_t;
-        let (to, room) = (buf.as_mut_ptr().cast(), buf.len());
+        let (to, room, name) = (buf.as_mut_ptr().cast(), buf.len(), (&raw mut from.storage).cast());
         // SAFETY: the kernel writes at most `room` bytes to `to` and at most `len` into the storage.
-        let n = unsafe { libc::recvfrom(fd, to, room, 0, (&raw mut from.storage).cast(), &mut from.len) };
+        let n = unsafe { libc::recvfrom(fd, to, room, libc::MSG_DONTWAIT, name, &mut from.len) };
         if n >= 0 {
             return (Received::Bytes(n as usize), from);
         }
@@ -116,12 +116,13 @@ pub fn receive_from(fd: RawFd, buf: &mut [u8]) -> (Received, Address) {
     }
 }
 
-/// `sendto(2)` without SIGPIPE.
+/// `sendto(2)` without SIGPIPE, which never blocks.
 pub fn send_to(fd: RawFd, data: &[u8], to: &Address) -> Sent {
+    let flags = libc::MSG_NOSIGNAL | libc::MSG_DONTWAIT;
     loop {
         let (from, address) = (data.as_ptr().cast(), (&raw const to.storage).cast());
         // SAFETY: the kernel reads `data` and the first `len` bytes of the storage.
-        let n = unsafe { libc::sendto(fd, from, data.len(), libc::MSG_NOSIGNAL, address, to.len) };
+        let n = unsafe { libc::sendto(fd, from, data.len(), flags, address, to.len) };
         if let Some(outcome) = outcome_of_send(n) {
             return outcome;
         }

@@ -5,7 +5,7 @@ use std::mem::MaybeUninit;
 use std::os::fd::{BorrowedFd, RawFd};
 
 use rustix::io::Errno;
-use rustix::net::SendFlags;
+use rustix::net::{RecvFlags, SendFlags};
 
 /// What a read brought.
 #[derive(Debug)]
@@ -52,6 +52,17 @@ pub fn read(fd: RawFd, buf: &mut [u8]) -> Received {
     }
 }
 
+/// `recv(2)` that never blocks: for a user's socket, whose open file others may have set to blocking behind its back.
+#[inline]
+pub fn receive(fd: RawFd, buf: &mut [u8]) -> Received {
+    loop {
+        let outcome = rustix::net::recv(borrowed(fd), &mut *buf, RecvFlags::DONTWAIT).map(|(_, n)| n);
+        if let Some(received) = received(outcome) {
+            return received;
+        }
+    }
+}
+
 /// As [`read`], into memory that nobody has written to yet.
 #[inline]
 pub fn read_spare(fd: RawFd, spare: &mut [MaybeUninit<u8>]) -> Received {
@@ -93,11 +104,12 @@ fn libc_outcome(n: isize) -> Result<usize, Errno> {
     usize::try_from(n).map_err(|_| Errno::from_io_error(&io::Error::last_os_error()).unwrap_or(Errno::IO))
 }
 
-/// `send(2)` without SIGPIPE.
+/// `send(2)` without SIGPIPE; never blocks, whatever the open file's flags say.
 #[inline]
 pub fn send(fd: RawFd, data: &[u8]) -> Sent {
+    let flags = SendFlags::NOSIGNAL.union(SendFlags::DONTWAIT);
     loop {
-        if let Some(outcome) = sent(rustix::net::send(borrowed(fd), data, SendFlags::NOSIGNAL)) {
+        if let Some(outcome) = sent(rustix::net::send(borrowed(fd), data, flags)) {
             return outcome;
         }
     }
@@ -145,6 +157,14 @@ pub enum Accepted {
     /// Out of descriptors or memory: stop accepting for a while.
     Exhausted(io::Error),
     Failed(io::Error),
+}
+
+/// Whether accepting would have something to say, be it an error. `accept4` has no flag that keeps it from blocking on a
+/// listener whose open file was set to blocking.
+pub fn may_accept(fd: RawFd) -> bool {
+    let mut poll = libc::pollfd { fd, events: libc::POLLIN, revents: 0 };
+    // SAFETY: one pollfd; no time is waited.
+    unsafe { libc::poll(&mut poll, 1, 0) != 0 }
 }
 
 /// `accept4(2)`: non-blocking and close-on-exec.

@@ -3,13 +3,15 @@
 //! The C struct behind a socket is private to CPython, though `_ssl` reads it across modules and it has been the same in
 //! every version so far. So it is never trusted: the first use makes a socket and compares each field with what the
 //! socket's own methods say. If anything differs, [`of`] says None for every socket, and callers take Python's way.
-//! It says None for subclasses too, since they may override any method.
+//! It says None for subclasses too, since they may override any method, and so may what a program has put in the place of
+//! `socket.socket` itself: the class has to be the standard library's own, with `_socket.socket`'s methods.
 
 use std::os::fd::RawFd;
 use std::os::raw::{c_int, c_void};
 
 use pyo3::ffi::{self, PyObject};
 
+use crate::raw::args::text_of;
 use crate::raw::globals::{attr, import};
 use crate::raw::obj::{call, call_method};
 use crate::raw::{Obj, Raised, R};
@@ -39,6 +41,8 @@ enum Layout {
 
 static mut SOCKET: *mut PyObject = std::ptr::null_mut();
 static mut LAYOUT: Layout = Layout::Unknown;
+/// None: not looked at yet.
+static mut IS_STDLIB: Option<bool> = None;
 
 /// `socket.socket`.
 pub fn class() -> R<*mut PyObject> {
@@ -49,6 +53,48 @@ pub fn class() -> R<*mut PyObject> {
         }
         Ok(SOCKET)
     }
+}
+
+/// What the class must have from `_socket.socket`, unchanged: what is done here without calling it.
+const INHERITED: [&str; 8] = ["recv", "recv_into", "recvfrom", "recvfrom_into", "send", "sendto", "_accept", "fileno"];
+
+/// Whether an object is a `socket.socket` as the standard library made it, not one of another class.
+pub fn is_plain(o: *mut PyObject) -> R<bool> {
+    // SAFETY: alive; all with the GIL held.
+    unsafe {
+        if ffi::Py_TYPE(o).cast() != class()? {
+            return Ok(false);
+        }
+        if let Some(known) = IS_STDLIB {
+            return Ok(known);
+        }
+        let found = is_stdlib(&Obj::borrowed(class()?))?;
+        IS_STDLIB = Some(found);
+        Ok(found)
+    }
+}
+
+fn is_stdlib(class: &Obj) -> R<bool> {
+    let base = attr(&import("_socket")?, "socket")?;
+    let module = attr(class, "__module__")?;
+    // SAFETY: alive.
+    if unsafe { ffi::PyUnicode_Check(module.as_ptr()) } == 0 || text_of(module.as_ptr())? != "socket" {
+        return Ok(false);
+    }
+    // SAFETY: a type object, ready, whose bases are a tuple with at least one item.
+    let only_base = unsafe {
+        let bases = (*class.as_ptr().cast::<ffi::PyTypeObject>()).tp_bases;
+        (ffi::PyTuple_GET_SIZE(bases) == 1).then(|| ffi::PyTuple_GET_ITEM(bases, 0))
+    };
+    if only_base != Some(base.as_ptr()) {
+        return Ok(false);
+    }
+    for name in INHERITED {
+        if attr(class, name)?.as_ptr() != attr(&base, name)?.as_ptr() {
+            return Ok(false);
+        }
+    }
+    Ok(true)
 }
 
 /// The fields of a plain `socket.socket`; None for any other object.
@@ -68,7 +114,8 @@ fn look() -> R<bool> {
     // SAFETY: with the GIL held; the class is alive.
     unsafe {
         if LAYOUT == Layout::Unknown {
-            LAYOUT = check(&Obj::borrowed(class()?))?;
+            let class = Obj::borrowed(class()?);
+            LAYOUT = if is_stdlib(&class)? { check(&class)? } else { Layout::Different };
         }
         Ok(LAYOUT == Layout::AsExpected)
     }

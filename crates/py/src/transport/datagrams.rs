@@ -24,6 +24,7 @@ use crate::raw::obj::{
 };
 use crate::raw::{handle, Obj, Raised, R};
 use crate::read_buffer;
+use crate::socket_object;
 
 /// What a datagram counts for beyond its bytes while it waits, and whether one without bytes is sent: from 3.13 on.
 const OVERHEAD: usize = if cfg!(Py_3_13) { 8 } else { 0 };
@@ -248,9 +249,8 @@ fn send(s: &State, d: &Datagrams, bytes: &[u8], data: *mut PyObject, to: &Obj) -
     if let Some(core) = s.core() {
         core.io_touched.set(true);
     }
-    let fd = s.fd.get();
     let sent = if d.connected.get() {
-        socket::send(fd, bytes)
+        socket::send(s.fd.get(), bytes)
     } else {
         let last = d.peers.borrow().if_last(to.as_ptr());
         let address = match last {
@@ -267,6 +267,8 @@ fn send(s: &State, d: &Datagrams, bytes: &[u8], data: *mut PyObject, to: &Obj) -
         if address::audit_sendto(sock.as_ptr(), to.as_ptr()).is_err() {
             return raised();
         }
+        // Asked after the hooks, which got the socket and may have closed it: its number may be another's by now.
+        let fd = socket_object::of(sock.as_ptr())?.map_or(s.fd.get(), |fields| fields.fd);
         send_to(fd, bytes, &address)
     };
     Ok(match sent {

@@ -31,7 +31,7 @@ impl View {
         }
     }
 
-    /// A view to write into, kept for later; None for what cannot be written to.
+    /// A view to write into; None for what cannot be written to.
     pub fn to_write_into(o: *mut PyObject) -> Option<View> {
         // SAFETY: as above.
         unsafe {
@@ -102,7 +102,7 @@ pub(super) fn check_bytes_like(data: *mut PyObject) -> R<()> {
     }
 }
 
-pub(super) fn new_bytes(bytes: &[u8]) -> R<Obj> {
+pub fn new_bytes(bytes: &[u8]) -> R<Obj> {
     // SAFETY: copies the slice.
     unsafe { Obj::owned(ffi::PyBytes_FromStringAndSize(bytes.as_ptr().cast(), bytes.len() as isize)) }
 }
