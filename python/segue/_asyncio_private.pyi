@@ -11,6 +11,7 @@ unix_events: Any
 
 class SelectorEventLoop(asyncio.SelectorEventLoop):
     _csock: Any
+    _signal_handlers: dict[int, asyncio.Handle]
 
     def _ensure_fd_no_transport(self, fd: Any) -> None: ...
     def _check_closed(self) -> None: ...

@@ -131,6 +131,8 @@ class EventLoop(_core.LoopCore, TlsMethods, SocketMethods, _AsyncioLoop):
         """Takes the descriptor back, unless `add_signal_handler` needs it between two runs or it is somebody else's."""
         if not self._set_wakeup_fd or self._signal_handlers:
             return
+        if threading.current_thread() is not threading.main_thread():
+            return
         self._set_wakeup_fd = False
         before = signal.set_wakeup_fd(-1)
         if before not in (-1, self._csock.fileno()):
