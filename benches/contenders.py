@@ -6,6 +6,9 @@ lives in a folder of its own, so that both can be measured in one run.
 `segue+events` is Segue with its event record switched on; `segue`, beside it, has it off, so the two tell
 what the record costs. It runs on the counted in-process rows only. blazio hangs under valgrind as a server
 (io_uring), so it has no figure there.
+
+`floor` is no loop but the C program floor.c: what the kernel alone takes for an echo, and so the most that any
+loop on readiness I/O could reach.
 """
 
 import asyncio
@@ -14,7 +17,7 @@ import importlib.metadata
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from rows import SERVED, Method
+from rows import SERVED, Method, Run
 
 Factory = Callable[[], asyncio.AbstractEventLoop]
 
@@ -48,6 +51,8 @@ class Contender:
     package: str | None  # what has to be installed for it; None for the standard library
     factory: Callable[[], Factory]
     methods: frozenset[Method] = frozenset(Method)  # the kinds of row that it takes part in
+    workloads: frozenset[str] | None = None  # those that it knows, if not all
+    program: str | None = None  # a C file here that serves in place of worker.py
     pinned: str | None = None  # a requirement that run.py installs into a folder only this contender sees
 
 
@@ -60,14 +65,30 @@ CONTENDERS = {
         Contender("rloop", "rloop", _named("rloop")),
         Contender("blazio", "blazio", _named("blazio"), frozenset(Method) - {Method.SERVER_INSTRUCTIONS}),
         Contender("aiofastnet", "aiofastnet", _aiofastnet, methods=SERVED),
+        Contender(
+            "floor",
+            None,
+            lambda: asyncio.SelectorEventLoop,
+            frozenset({Method.THROUGHPUT}),
+            frozenset({"protocol_echo", "streams_echo"}),
+            program="floor.c",
+        ),
         Contender("segue", "segue", _named("segue")),
         Contender("segue+events", "segue", _recording, methods=frozenset({Method.INSTRUCTIONS})),
     )
 }
 
 
+def takes_part(contender: Contender, run: Run) -> bool:
+    if contender.program is not None and run.load != "tcp":
+        return False
+    return run.method in contender.methods and (contender.workloads is None or run.workload in contender.workloads)
+
+
 def version(contender: Contender) -> str:
     """The installed version, or what is wrong: an absent package, or one that doesn't import."""
+    if contender.program is not None:
+        return f"benches/{contender.program}"
     if contender.package is None:
         return "standard library"
     try:

@@ -20,6 +20,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from contenders import CONTENDERS
 from rows import Method, Run
 
 HERE = Path(__file__).resolve().parent
@@ -133,7 +134,10 @@ class Bench:
 
     def _serve(self, run: Run, contender: str, n: int | None, prefix: Sequence[str] = ()) -> dict[str, float]:
         """Start the server, run the load against it (`n` messages, or by time), return both figures."""
-        command = [*prefix, self.python, str(HERE / "worker.py"), contender, "serve", run.workload]
+        if program := CONTENDERS[contender].program:
+            command = [*prefix, str(compiled(program))]
+        else:
+            command = [*prefix, self.python, str(HERE / "worker.py"), contender, "serve", run.workload]
         bound = ["time", str(self.warm), str(self.seconds)]
         if n is not None:
             bound = ["count", str(n // run.connections)]
@@ -152,7 +156,7 @@ class Bench:
                 host, port = json.loads(server.stdout.readline())["address"]
                 load = subprocess.run(
                     [
-                        str(load_generator()),
+                        str(compiled("load.c", "-lssl", "-lcrypto")),
                         run.load,
                         host,
                         str(port),
@@ -221,20 +225,21 @@ def cache_folder() -> Path:
     return folder
 
 
-def load_generator() -> Path:
-    """load.c, compiled into the user's cache; the name carries the source's hash, so it is never stale."""
-    source = HERE / "load.c"
+def compiled(name: str, *libraries: str) -> Path:
+    """A C file of this folder, compiled into the user's cache; the name carries the source's hash, so it is never stale."""
+    source = HERE / name
     digest = hashlib.sha256(source.read_bytes()).hexdigest()[:16]
-    cache = cache_folder()
-    binary = cache / f"load-{digest}"
+    binary = cache_folder() / f"{source.stem}-{digest}"
     if binary.exists():
         return binary
-    fresh = cache / f"load-{digest}.{os.getpid()}"
+    fresh = binary.with_name(f"{binary.name}.{os.getpid()}")
     compiler = ["gcc", "-O2", "-o", str(fresh), str(source)]
-    with_tls = subprocess.run([*compiler, "-lssl", "-lcrypto"], capture_output=True, text=True)
-    if with_tls.returncode != 0:
+    done = subprocess.run([*compiler, *libraries], capture_output=True, text=True)
+    if done.returncode != 0 and libraries:
         print("benches: no OpenSSL headers (libssl-dev): the TLS row can't run", file=sys.stderr)
-        subprocess.run([*compiler, "-DNO_TLS"], check=True)
+        done = subprocess.run([*compiler, "-DNO_TLS"], capture_output=True, text=True)
+    if done.returncode != 0:
+        raise MeasurementError(f"gcc can't compile {name}: {done.stderr.strip()}")
     fresh.rename(binary)
     return binary
 

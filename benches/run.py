@@ -95,7 +95,7 @@ def install_pinned(python: str, machine: dict[str, Any], names: list[str]) -> di
 
 def run_rounds(bench: Bench, run: Run, names: list[str], rounds: int) -> dict[str, Figures]:
     """Every contender once a round, starting one further each time; a peer that fails isn't tried again."""
-    figures = {name: Figures() for name in names if run.method in contenders.CONTENDERS[name].methods}
+    figures = {name: Figures() for name in names if contenders.takes_part(contenders.CONTENDERS[name], run)}
 
     def once(name: str) -> None:
         if figures[name].error is not None:

@@ -1,6 +1,6 @@
 //! The system calls on a non-blocking descriptor, with an outcome instead of an errno to compare.
 
-use std::io::{self, IoSliceMut};
+use std::io;
 use std::mem::MaybeUninit;
 use std::os::fd::{BorrowedFd, RawFd};
 
@@ -42,9 +42,12 @@ fn received(outcome: Result<usize, Errno>) -> Option<Received> {
     })
 }
 
-/// `read(2)`: works for sockets, pipes and terminals alike.
+/// `recv(2)` from a socket, `read(2)` from a pipe or terminal.
 #[inline]
-pub fn read(fd: RawFd, buf: &mut [u8]) -> Received {
+pub fn read(fd: RawFd, is_socket: bool, buf: &mut [u8]) -> Received {
+    if is_socket {
+        return receive(fd, buf);
+    }
     loop {
         if let Some(received) = received(rustix::io::read(borrowed(fd), &mut *buf)) {
             return received;
@@ -52,34 +55,28 @@ pub fn read(fd: RawFd, buf: &mut [u8]) -> Received {
     }
 }
 
-/// `recv(2)` that never blocks: for a user's socket, whose open file others may have set to blocking behind its back.
+/// As [`read`], into memory that nobody has written to yet.
+#[inline]
+pub fn read_spare(fd: RawFd, is_socket: bool, spare: &mut [MaybeUninit<u8>]) -> Received {
+    loop {
+        let outcome = if is_socket {
+            rustix::net::recv(borrowed(fd), &mut *spare, RecvFlags::DONTWAIT).map(|(_, n)| n)
+        } else {
+            rustix::io::read(borrowed(fd), &mut *spare).map(|(filled, _)| filled.len())
+        };
+        if let Some(received) = received(outcome) {
+            return received;
+        }
+    }
+}
+
+/// `recv(2)` that never blocks, whatever the open file's flags say. It costs the kernel less than `read` and `readv`, which go
+/// through the file system's checks first.
 #[inline]
 pub fn receive(fd: RawFd, buf: &mut [u8]) -> Received {
     loop {
         let outcome = rustix::net::recv(borrowed(fd), &mut *buf, RecvFlags::DONTWAIT).map(|(_, n)| n);
         if let Some(received) = received(outcome) {
-            return received;
-        }
-    }
-}
-
-/// As [`read`], into memory that nobody has written to yet.
-#[inline]
-pub fn read_spare(fd: RawFd, spare: &mut [MaybeUninit<u8>]) -> Received {
-    loop {
-        let outcome = rustix::io::read(borrowed(fd), &mut *spare).map(|(filled, _)| filled.len());
-        if let Some(received) = received(outcome) {
-            return received;
-        }
-    }
-}
-
-/// `readv(2)`: fills `first`, and what is more goes into `second`.
-#[inline]
-pub fn read_both(fd: RawFd, first: &mut [u8], second: &mut [u8]) -> Received {
-    let mut parts = [IoSliceMut::new(first), IoSliceMut::new(second)];
-    loop {
-        if let Some(received) = received(rustix::io::readv(borrowed(fd), &mut parts)) {
             return received;
         }
     }

@@ -13,7 +13,7 @@ use crate::job::Job;
 use crate::raw::globals::globals;
 use crate::raw::obj::{call_method, is_true, os_error_object};
 use crate::raw::{Obj, Raised, R};
-use crate::read_buffer::Read;
+use crate::read_buffer::{Next, Read};
 
 /// How often one event reads before others get their turn.
 const READS_PER_TURN: usize = 4;
@@ -95,10 +95,10 @@ pub fn read_soon(o: *mut PyObject, s: &State) {
 
 #[inline]
 fn read_bytes(o: *mut PyObject, s: &State, core: &LoopCore) -> R<More> {
-    let fd = s.fd.get();
-    match core.read_buffer.read(fd)? {
+    let (fd, is_socket) = s.source();
+    match core.read_buffer.read(fd, is_socket)? {
         Read::Nothing(other) => nothing_read(o, s, other),
-        Read::Bytes(data, full) => {
+        Read::Bytes(data, next) => {
             let protocol = s.protocol.obj_or_none();
             let result = call_method(globals().names.data_received, &[protocol.as_ptr(), data.as_ptr()]);
             if result.is_err() {
@@ -108,8 +108,22 @@ fn read_bytes(o: *mut PyObject, s: &State, core: &LoopCore) -> R<More> {
             if let Some(core) = s.core() {
                 core.read_buffer.give_back(data);
             }
-            Ok(if full { More::Perhaps } else { More::OnlyEof })
+            match next {
+                Next::OnlyEof => Ok(More::OnlyEof),
+                Next::Perhaps => Ok(More::Perhaps),
+                Next::Is(found) => found_after_bytes(o, s, found),
+            }
         }
+    }
+}
+
+/// What the read behind the bytes found. The end of the stream is found again by a reader that goes on; an error is not.
+#[cold]
+fn found_after_bytes(o: *mut PyObject, s: &State, found: Received) -> R<More> {
+    match found {
+        Received::Failed(_) if !s.closing.get() => nothing_read(o, s, found),
+        Received::Eof => Ok(More::Perhaps),
+        _ => Ok(More::OnlyEof),
     }
 }
 
@@ -130,9 +144,9 @@ fn read_stream(o: *mut PyObject, s: &State, core: &LoopCore) -> R<More> {
 /// Gives ciphertext to the TLS connection above.
 #[inline(never)]
 fn read_tls(o: *mut PyObject, s: &State, core: &LoopCore) -> R<More> {
-    let fd = s.fd.get();
+    let (fd, is_socket) = s.source();
     let Some(connection) = s.protocol.obj() else { return Ok(More::No) };
-    let (received, fed) = core.read_buffer.with(|buffer| match socket::read(fd, buffer) {
+    let (received, fed) = core.read_buffer.with(|buffer| match socket::read(fd, is_socket, buffer) {
         Received::Bytes(n) => (Ok(n == buffer.len()), crate::tls::feed(connection.as_ptr(), &buffer[..n])),
         other => (Err(other), Ok(None)),
     });
@@ -186,7 +200,8 @@ fn read_buffered(o: *mut PyObject, s: &State) -> R<More> {
     } else {
         // SAFETY: a writable buffer of `size` bytes that cannot be resized while it is exported.
         let into = unsafe { std::slice::from_raw_parts_mut(view.buf.cast(), size) };
-        Some(socket::read(s.fd.get(), into))
+        let (fd, is_socket) = s.source();
+        Some(socket::read(fd, is_socket, into))
     };
     // SAFETY: filled by GetBuffer.
     unsafe { ffi::PyBuffer_Release(&mut view) };

@@ -192,6 +192,12 @@ impl State {
         unsafe { self.core.get().as_ref() }
     }
 
+    /// What to read from: the descriptor, and whether it is a socket.
+    #[inline(always)]
+    pub fn source(&self) -> (RawFd, bool) {
+        (self.fd.get(), self.kind.get() == Kind::Socket)
+    }
+
     pub fn is_reading(&self) -> bool {
         !self.closing.get() && !self.paused.get()
     }

@@ -317,12 +317,12 @@ pub fn read(s: &State, core: &LoopCore, protocol: &Obj) -> R<Fed> {
             return Ok(Fed::No);
         }
     };
-    let fd = s.fd.get();
+    let (fd, is_socket) = s.source();
     let before = target.len();
     if s.last_read.get() < WORTH_DIRECT {
         let mut fed = Ok(false);
         let received = core.read_buffer.with(|buffer| {
-            let received = socket::read(fd, buffer);
+            let received = socket::read(fd, is_socket, buffer);
             if let Received::Bytes(count) = received {
                 s.last_read.set(count);
                 fed = append(&target, before, &buffer[..count]).map(|()| count == buffer.len());
@@ -341,7 +341,7 @@ pub fn read(s: &State, core: &LoopCore, protocol: &Obj) -> R<Fed> {
     }
     // SAFETY: the buffer was just made long enough, and nobody else runs before it is shortened again.
     let spare = unsafe { std::slice::from_raw_parts_mut(target.at(before).cast(), DIRECT) };
-    let received = socket::read_spare(fd, spare);
+    let received = socket::read_spare(fd, is_socket, spare);
     let count = if let Received::Bytes(count) = received { count } else { 0 };
     target.resize(before + count)?;
     match received {
