@@ -10,12 +10,26 @@ if TYPE_CHECKING:
     from ._core import (
         Cancellation,
         CancelScope,
+        CapacityLimiter,
+        Event,
         Future,
+        Lock,
+        MemoryReceiveChannel,
+        MemorySendChannel,
+        Semaphore,
         Task,
         __version__,
         cancellation,
+        checkpoint,
         current_effective_deadline,
         current_time,
+    )
+    from ._errors import (
+        BrokenResourceError,
+        BusyResourceError,
+        ClosedResourceError,
+        EndOfChannel,
+        WouldBlock,
     )
     from ._loop import EventLoop, new_event_loop
     from ._nursery import TASK_STATUS_IGNORED, Nursery, TaskStatus, open_nursery
@@ -24,7 +38,6 @@ if TYPE_CHECKING:
     from ._scopes import (
         Cancelled,
         TooSlowError,
-        checkpoint,
         fail_after,
         fail_at,
         move_on_after,
@@ -33,20 +46,34 @@ if TYPE_CHECKING:
         sleep_forever,
         sleep_until,
     )
+    from ._sync import Condition, StrictFIFOLock, open_memory_channel
 
 __all__ = [
+    "BrokenResourceError",
+    "BusyResourceError",
     "CancelScope",
     "Cancellation",
     "Cancelled",
+    "CapacityLimiter",
+    "ClosedResourceError",
+    "Condition",
+    "EndOfChannel",
+    "Event",
     "EventLoop",
     "EventLoopPolicy",
     "Future",
+    "Lock",
+    "MemoryReceiveChannel",
+    "MemorySendChannel",
     "Nursery",
     "Runner",
+    "Semaphore",
+    "StrictFIFOLock",
     "TASK_STATUS_IGNORED",
     "Task",
     "TaskStatus",
     "TooSlowError",
+    "WouldBlock",
     "__version__",
     "cancellation",
     "checkpoint",
@@ -55,9 +82,11 @@ __all__ = [
     "fail_after",
     "fail_at",
     "install",
+    "lowlevel",
     "move_on_after",
     "move_on_at",
     "new_event_loop",
+    "open_memory_channel",
     "open_nursery",
     "run",
     "sleep",
@@ -67,21 +96,34 @@ __all__ = [
 ]
 
 _WHERE = {
+    "BrokenResourceError": "_errors",
+    "BusyResourceError": "_errors",
     "CancelScope": "_core",
     "Cancellation": "_core",
     "Cancelled": "_scopes",
+    "CapacityLimiter": "_core",
+    "ClosedResourceError": "_errors",
+    "Condition": "_sync",
+    "EndOfChannel": "_errors",
+    "Event": "_core",
     "EventLoop": "_loop",
     "EventLoopPolicy": "_policy",
     "Future": "_core",
+    "Lock": "_core",
+    "MemoryReceiveChannel": "_core",
+    "MemorySendChannel": "_core",
     "Nursery": "_nursery",
     "Runner": "_runners",
+    "Semaphore": "_core",
+    "StrictFIFOLock": "_sync",
     "TASK_STATUS_IGNORED": "_nursery",
     "Task": "_core",
     "TaskStatus": "_nursery",
     "TooSlowError": "_scopes",
+    "WouldBlock": "_errors",
     "__version__": "_core",
     "cancellation": "_core",
-    "checkpoint": "_scopes",
+    "checkpoint": "_core",
     "current_effective_deadline": "_core",
     "current_time": "_core",
     "fail_after": "_scopes",
@@ -90,6 +132,7 @@ _WHERE = {
     "move_on_after": "_scopes",
     "move_on_at": "_scopes",
     "new_event_loop": "_loop",
+    "open_memory_channel": "_sync",
     "open_nursery": "_nursery",
     "run": "_runners",
     "sleep": "_scopes",
@@ -99,8 +142,15 @@ _WHERE = {
 }
 
 
+_MODULES = frozenset({"lowlevel"})
+
+
 def _load(name: str) -> Any:
     module = _WHERE.get(name)
+    if module is None and name in _MODULES:
+        import importlib
+
+        return importlib.import_module(f"segue.{name}")
     if module is None:
         raise AttributeError(f"module 'segue' has no attribute {name!r}")
     import importlib

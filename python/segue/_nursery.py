@@ -10,11 +10,13 @@ Rust (`_core.CancelScope`).
 from __future__ import annotations
 
 import asyncio
+import functools
+import inspect
 from collections.abc import Awaitable, Callable
 from types import TracebackType
 from typing import Any, Final
 
-from ._core import CancelScope, Task, cancellation
+from ._core import CancelScope, NurseryCore, cancellation
 
 
 class TaskStatus:
@@ -53,51 +55,16 @@ class _IgnoredStatus:
 TASK_STATUS_IGNORED: Final = _IgnoredStatus()
 
 
-def _nursery_of(loop: asyncio.AbstractEventLoop) -> dict[asyncio.Task[Any], Nursery]:
-    """Every running child with its nursery; kept by the loop, so that no running task is ever collected."""
-    found: dict[asyncio.Task[Any], Nursery] = vars(loop).setdefault("_nursery_of", {})
-    return found
+class Nursery(NurseryCore):
+    """The tasks of an `async with segue.open_nursery()` block.
 
-
-class Nursery:
-    """The tasks of an `async with segue.open_nursery()` block."""
+    `start_soon`, `cancel_scope`, `child_tasks` and `parent_task` are in Rust (`_core.NurseryCore`).
+    """
 
     def __init__(
         self, scope: CancelScope, parent: asyncio.Task[Any], loop: asyncio.AbstractEventLoop
     ) -> None:
-        self._scope = scope
-        self._parent = parent
-        self._loop = loop
-        self._nursery_of = _nursery_of(loop)
-        self._children: set[asyncio.Task[Any]] = set()
         self._exceptions: list[BaseException] = []
-        self._starting = 0
-        self._body_runs = True
-        self._closed = False
-        self._all_done: asyncio.Future[None] | None = None
-
-    @property
-    def cancel_scope(self) -> CancelScope:
-        """The scope around the block and all its tasks."""
-        return self._scope
-
-    @property
-    def child_tasks(self) -> frozenset[asyncio.Task[Any]]:
-        """The tasks that still run."""
-        return frozenset(self._children)
-
-    @property
-    def parent_task(self) -> asyncio.Task[Any]:
-        """The task that opened the nursery."""
-        return self._parent
-
-    def start_soon(self, async_fn: Callable[..., Awaitable[Any]], /, *args: Any, name: object = None) -> None:
-        """Start `async_fn(*args)` as a task of this nursery. It runs at least up to its first suspension.
-
-        Raises RuntimeError if the nursery is closed, TypeError if `async_fn(*args)` is no coroutine.
-        """
-        self._check_open()
-        self._spawn(async_fn, args, {}, name)
 
     async def start(self, async_fn: Callable[..., Awaitable[Any]], /, *args: Any, name: object = None) -> Any:
         """Start `async_fn(*args, task_status=...)`, wait until it calls `task_status.started(value)`,
@@ -108,81 +75,38 @@ class Nursery:
         `started()`.
         """
         self._check_open()
-        self._starting += 1
+        self._starting(1)
         try:
             async with _NurseryBlock(for_one=True) as caller:
                 status = TaskStatus(caller, self)
-                caller._spawn(async_fn, args, {"task_status": status}, name)
+                caller._start(async_fn, args, status, name)
         finally:
-            self._starting -= 1
-            self._close_if_done()
+            self._starting(-1)
         if not status._started:
-            raise RuntimeError(f"{_name_of(async_fn)} ended without calling task_status.started()")
+            raise RuntimeError("child exited without calling task_status.started()")
         return status._value
 
-    def _check_open(self) -> None:
-        if self._closed:
-            raise RuntimeError("this nursery is closed: its block was left and all its tasks have ended")
-
-    def _spawn(
-        self,
-        async_fn: Callable[..., Awaitable[Any]],
-        args: tuple[Any, ...],
-        kwargs: dict[str, Any],
-        name: object,
+    def _start(
+        self, async_fn: Callable[..., Awaitable[Any]], args: tuple[Any, ...], status: TaskStatus, name: object
     ) -> None:
-        if asyncio.iscoroutine(async_fn):
-            async_fn.close()
-            raise TypeError("pass the function and its arguments: start_soon(f, x), not start_soon(f(x))")
-        coro = async_fn(*args, **kwargs)
+        if asyncio.iscoroutine(async_fn) or not callable(async_fn):
+            raise _not_async(async_fn, None)
+        coro = async_fn(*args, task_status=status)
         if not asyncio.iscoroutine(coro):
-            raise TypeError(
-                f"{_name_of(async_fn)} is no async function: it returned {coro!r}, not a coroutine"
-            )
-        try:
-            task: asyncio.Task[Any] = Task(
-                coro, loop=self._loop, name=str(name) if name else _name_of(async_fn)
-            )
-        except BaseException:
-            coro.close()
-            raise
-        self._scope._adopt(task)
-        self._children.add(task)
-        self._nursery_of[task] = self
-        task.add_done_callback(_child_done)
+            raise _not_async(async_fn, coro)
+        self._spawn(async_fn, coro, name)
 
-    def _hand_over_to(self, other: Nursery) -> None:
-        """Give all children, and the scopes they have opened, to another nursery."""
-        self._scope._move_contents(other._scope)
-        for task in self._children:
-            self._nursery_of[task] = other
-        other._children |= self._children
-        self._children.clear()
-        self._close_if_done()
-
-    def _child_ended(self, task: asyncio.Task[Any]) -> None:
-        self._children.discard(task)
-        if task.cancelled():
-            exc = task._make_cancelled_error()  # type: ignore[attr-defined]
+    def _child_failed(self, exc: BaseException, task: asyncio.Task[Any]) -> None:
+        """Called by the core for a child that ended with `exc`. A plain `Task.cancel()` ends only that task."""
+        if isinstance(exc, asyncio.CancelledError):
             info = cancellation(exc)
-            if info is not None and info.scoped:
-                self._add(exc, task)
-        else:
-            failure = task.exception()
-            if failure is not None:
-                self._add(failure, task)
-        self._close_if_done()
+            if info is None or not info.scoped:
+                return
+        self._add(exc, task)
 
     def _add(self, exc: BaseException, task: asyncio.Task[Any]) -> None:
         self._exceptions.append(exc)
-        self._scope._cancel_for_failure(exc, task)
-
-    def _close_if_done(self) -> None:
-        if self._body_runs or self._children or self._starting:
-            return
-        self._closed = True
-        if self._all_done is not None and not self._all_done.done():
-            self._all_done.set_result(None)
+        self.cancel_scope._cancel_for_failure(exc, task)
 
     async def _wait(self, exc: BaseException | None, for_one: bool) -> BaseException | None:
         """The block has ended with `exc`: wait for the children; returns what all of them raised.
@@ -191,11 +115,11 @@ class Nursery:
         themselves. A `Task.cancel()` is not swallowed: it cancels the nursery and is passed on.
         `for_one`: a lone exception is not wrapped in a group.
         """
+        parent = self.parent_task
         if exc is not None:
-            self._add(exc, self._parent)
-        self._body_runs = False
-        self._close_if_done()
-        self._scope._hold(True)
+            self._add(exc, parent)
+        self._body_ended()
+        self.cancel_scope._hold(True)
         try:
             waited = False
             while not (self._closed and waited):
@@ -204,12 +128,11 @@ class Nursery:
                     if self._closed:
                         await asyncio.sleep(0)
                     else:
-                        self._all_done = self._loop.create_future()
-                        await self._all_done
+                        await self._all_ended()
                 except asyncio.CancelledError as native:
-                    self._add(native, self._parent)
+                    self._add(native, parent)
         finally:
-            self._scope._hold(False)
+            self.cancel_scope._hold(False)
         found, self._exceptions = self._exceptions, []
         try:
             return found[0] if for_one and len(found) == 1 else _combined(found)
@@ -230,13 +153,37 @@ def _combined(exceptions: list[BaseException]) -> BaseException | None:
 
 
 def _name_of(async_fn: object) -> str:
-    while hasattr(async_fn, "func"):  # functools.partial
+    """What a task is called that runs `async_fn`."""
+    while isinstance(async_fn, functools.partial):
         async_fn = async_fn.func
-    return getattr(async_fn, "__qualname__", None) or repr(async_fn)
+    try:
+        return f"{async_fn.__module__}.{async_fn.__qualname__}"  # type: ignore[attr-defined]
+    except AttributeError:
+        return repr(async_fn)
 
 
-def _child_done(task: asyncio.Task[Any]) -> None:
-    _nursery_of(task.get_loop()).pop(task)._child_ended(task)
+def _not_async(async_fn: object, returned: object) -> TypeError:
+    """The error for what can't be started: `async_fn` itself, or what calling it has returned."""
+    if asyncio.iscoroutine(async_fn):
+        async_fn.close()
+        return TypeError(
+            "Segue was expecting an async function, but instead it got a coroutine object "
+            f"{async_fn!r}\n\nProbably you wrote start_soon(f(x)); it has to be start_soon(f, x)"
+        )
+    if inspect.isgenerator(returned) or inspect.isasyncgen(returned):
+        return TypeError(
+            "start_soon expected an async function but got an async generator "
+            f"{async_fn!r}; use `async for` to read from it"
+        )
+    if isinstance(returned, asyncio.Future):
+        return TypeError(
+            f"start_soon expected an async function, but {_name_of(async_fn)} returned the future {returned!r}; "
+            "start a function that awaits it"
+        )
+    return TypeError(
+        f"Segue expected an async function, but got {async_fn!r}"
+        + ("" if returned is None else f", which returned {returned!r}, not a coroutine")
+    )
 
 
 class _NurseryBlock:
@@ -254,6 +201,7 @@ class _NurseryBlock:
         parent = asyncio.current_task()
         assert parent is not None  # the scope has checked
         self._nursery = Nursery(scope, parent, loop)
+        self._nursery._listed(True)
         return self._nursery
 
     async def __aexit__(
@@ -262,7 +210,8 @@ class _NurseryBlock:
         nursery = self._nursery
         raised = await nursery._wait(exc, self._for_one)
         try:
-            return nursery._scope._close(raised, exc)
+            nursery._listed(False)
+            return nursery.cancel_scope._close(raised, exc)
         finally:
             del raised, exc, tb, nursery, self  # no cycle of exceptions and frames
 

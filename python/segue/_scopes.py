@@ -69,11 +69,6 @@ def fail_at(deadline: float, *, shield: bool = False) -> _FailScope:
     return _FailScope(move_on_at(deadline, shield=shield))
 
 
-async def checkpoint() -> None:
-    """Let other tasks run; raises Cancelled if the task is cancelled."""
-    await asyncio.sleep(0)
-
-
 async def sleep(seconds: float) -> None:
     """Sleep; `sleep(0)` is a checkpoint. Raises ValueError if `seconds` is negative or NaN."""
     if _check_seconds(seconds) == math.inf:

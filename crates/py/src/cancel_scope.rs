@@ -24,9 +24,9 @@ use crate::catching;
 use crate::event_loop::LoopCore;
 use crate::job::{visit_raw, Job};
 use crate::raw::globals::{attr, import};
-use crate::raw::obj::{call, raise_object, take_raised, write_unraisable};
+use crate::raw::obj::{call, raise_object, runtime_error, take_raised, write_unraisable};
 use crate::raw::task::{self, TaskState};
-use crate::raw::{globals::repr, registry, Obj, Slot, R};
+use crate::raw::{globals::repr, registry, Obj, Raised, Slot, R};
 use crate::scope::{self, TaskPtr};
 
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -84,27 +84,43 @@ unsafe impl Sync for CancelScope {}
 // SAFETY: as above.
 unsafe impl Send for CancelScope {}
 
-/// The running loop and the task that runs on it.
-fn current(py: Python<'_>, what: &str) -> PyResult<(Obj, Obj)> {
+/// The running loop and the task that runs on it; `what` asks for them.
+#[inline]
+pub fn current(what: &str) -> R<(Obj, Obj)> {
     static RUNNING: PyOnceLock<Py<PyAny>> = PyOnceLock::new();
+    // SAFETY: attached.
+    let py = unsafe { Python::assume_attached() };
     let running = RUNNING.get_or_try_init(py, || -> PyResult<_> {
         Ok(py.import("asyncio.events")?.getattr("_get_running_loop")?.unbind())
     })?;
-    let loop_ = Obj::from(running.bind(py).call0()?);
+    let loop_ = call(running.as_ptr(), &[])?;
     if LoopCore::of(loop_.as_ptr()).is_none() {
-        let found =
-            if loop_.is_none() { "no event loop runs".to_owned() } else { format!("it is {}", repr(loop_.as_ptr())) };
-        return Err(PyRuntimeError::new_err(format!(
-            "{what} needs a running Segue event loop, and {found}. Start the program with segue.run() or `segue run`."
-        )));
+        return Err(no_loop(what, &loop_));
     }
     match registry::current(loop_.as_ptr())? {
         Some(task) if task::is_ours(task.as_ptr()) => Ok((loop_, task)),
-        Some(task) => Err(PyRuntimeError::new_err(format!(
+        task => Err(no_task(what, task)),
+    }
+}
+
+#[cold]
+fn no_loop(what: &str, found: &Obj) -> Raised {
+    let found =
+        if found.is_none() { "no event loop runs".to_owned() } else { format!("it is {}", repr(found.as_ptr())) };
+    runtime_error(&format!(
+        "{what} needs a running Segue event loop (it must be called from async context), and {found}. Start the program with \
+         segue.run() or `segue run`."
+    ))
+}
+
+#[cold]
+fn no_task(what: &str, found: Option<Obj>) -> Raised {
+    match found {
+        Some(task) => runtime_error(&format!(
             "{what} needs a segue.Task, and the current task is {}, made by a task factory",
             repr(task.as_ptr())
-        ))),
-        None => Err(PyRuntimeError::new_err(format!("{what} must be used inside a task"))),
+        )),
+        None => runtime_error(&format!("{what} must be called from async context: inside a task")),
     }
 }
 
@@ -268,6 +284,30 @@ impl CancelScope {
         Ok(left)
     }
 
+    /// Puts a task of ours that has not begun into this scope.
+    pub fn adopt(&self, core: &LoopCore, task: &Obj) -> R<()> {
+        let Some(id) = self.id() else {
+            return Err(runtime_error("only a scope that is entered can have tasks"));
+        };
+        state(task).scope.move_to(core, task.as_ptr(), Some(id));
+        Ok(())
+    }
+
+    /// Moves the tasks and scopes inside to `other`, a scope too; only the task that entered this one stays.
+    pub fn move_contents(&self, other: &Obj) -> PyResult<()> {
+        // SAFETY: attached.
+        let py = unsafe { Python::assume_attached() };
+        let other = other.bound(py);
+        let other = other.cast::<CancelScope>()?;
+        let (Some(core), Some(from), Some(to), Some(host)) =
+            (self.core(), self.id(), other.get().id(), self.host.obj())
+        else {
+            return Err(PyRuntimeError::new_err("both scopes must be entered"));
+        };
+        let told: Vec<TaskPtr> = core.cancel_tree.borrow_mut().move_contents(from, to, state(&host).scope.place());
+        Ok(scope::tell(core, told)?)
+    }
+
     /// Out of the tree; `host` then is in the scope around this one.
     fn leave(&self, host: Option<&Obj>) -> R<()> {
         self.disarm();
@@ -345,7 +385,7 @@ impl CancelScope {
                 repr(slf.as_ptr())
             )));
         }
-        let (loop_, task) = current(py, "a CancelScope")?;
+        let (loop_, task) = current("a CancelScope")?;
         let Some(core) = LoopCore::of(loop_.as_ptr()) else {
             return Err(PyRuntimeError::new_err("a CancelScope needs a running Segue event loop"));
         };
@@ -517,18 +557,6 @@ impl CancelScope {
         Ok(())
     }
 
-    /// Puts a task that has not begun into this scope.
-    fn _adopt(&self, task: &Bound<'_, PyAny>) -> PyResult<()> {
-        let task = Obj::from(task.clone());
-        match (self.core(), self.id()) {
-            (Some(core), Some(id)) if task::is_ours(task.as_ptr()) => {
-                state(&task).scope.move_to(core, task.as_ptr(), Some(id));
-                Ok(())
-            }
-            _ => Err(PyRuntimeError::new_err("only a segue.Task can be put into a scope, while the scope is entered")),
-        }
-    }
-
     /// Whether the waits of the task that entered are left alone (its nursery waits for the children).
     fn _hold(&self, holds: bool) {
         if let Some(host) = self.host.obj() {
@@ -542,17 +570,6 @@ impl CancelScope {
             (Some(core), Some(id)) => core.cancel_tree.borrow().is_effectively_cancelled(id),
             _ => false,
         }
-    }
-
-    /// Moves the tasks and scopes inside to `other`; only the task that entered this scope stays.
-    fn _move_contents(&self, other: &Bound<'_, CancelScope>) -> PyResult<()> {
-        let (Some(core), Some(from), Some(to), Some(host)) =
-            (self.core(), self.id(), other.get().id(), self.host.obj())
-        else {
-            return Err(PyRuntimeError::new_err("both scopes must be entered"));
-        };
-        let told: Vec<TaskPtr> = core.cancel_tree.borrow_mut().move_contents(from, to, state(&host).scope.place());
-        Ok(scope::tell(core, told)?)
     }
 
     fn __repr__(&self, py: Python<'_>) -> PyResult<String> {
@@ -632,7 +649,7 @@ fn getattr_running() -> R<Obj> {
 /// minus infinity if it is cancelled already.
 #[pyfunction]
 pub fn current_effective_deadline(py: Python<'_>) -> PyResult<f64> {
-    let (loop_, task) = current(py, "current_effective_deadline()")?;
+    let (loop_, task) = current("current_effective_deadline()")?;
     let Some(core) = LoopCore::of(loop_.as_ptr()) else {
         return Ok(f64::INFINITY);
     };

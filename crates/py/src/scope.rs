@@ -24,6 +24,7 @@ use crate::raw::globals::globals;
 use crate::raw::obj::{call, getattr_opt, is_true};
 use crate::raw::task::{self, TaskState};
 use crate::raw::{future, Obj, Slot, R};
+use crate::structured::wait;
 
 /// What became of the cancellation of the present wait.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -194,6 +195,12 @@ impl TaskScope {
         Ok(exc)
     }
 
+    /// Whether the scopes around the task are cancelled.
+    #[inline(always)]
+    pub fn feels_cancelled(&self, s: &TaskState) -> bool {
+        self.active.get() && self.is_cancelled(s)
+    }
+
     fn is_cancelled(&self, s: &TaskState) -> bool {
         let Some(core) = s.future.core() else {
             return false;
@@ -273,6 +280,19 @@ impl TaskScope {
     }
 }
 
+/// The CancelledError that a task would be thrown now by the scopes around it, saying whose it is.
+pub fn cancelled_error_for(task: &Obj) -> R<Obj> {
+    // SAFETY: attached; callers pass a task of ours.
+    let (py, s) = unsafe { (Python::assume_attached(), task::state(task.as_ptr())) };
+    let exc = call(globals().cancelled_error, &[])?;
+    if let Some((_, scope)) = s.future.core().and_then(|core| source(core, s.scope.slot())) {
+        if let Some(cause) = cancel_scope::cause(&scope)?.0 {
+            cancellation::tag(py, &exc, &cause)?;
+        }
+    }
+    Ok(exc)
+}
+
 /// The scope whose cancellation a task feels: its serial number and object.
 fn source(core: &LoopCore, slot: Option<TaskSlot>) -> Option<(u64, Obj)> {
     let tree = core.cancel_tree.borrow();
@@ -297,6 +317,10 @@ fn expired(core: &LoopCore, slot: TaskSlot) -> Option<Obj> {
 
 /// Whether something awaited is done: its wake is on the way.
 fn is_done(waiter: &Obj) -> R<bool> {
+    if wait::is_wait(waiter.as_ptr()) {
+        // SAFETY: just checked.
+        return Ok(!unsafe { wait::state(waiter.as_ptr()) }.is_queued());
+    }
     if future::is_ours(waiter.as_ptr()) {
         // SAFETY: ours.
         return Ok(unsafe { future::state(waiter.as_ptr()) }.is_done());

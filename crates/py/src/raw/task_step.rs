@@ -13,6 +13,7 @@ use super::obj::{
 };
 use super::task::{self, state, TaskState};
 use super::{registry, Obj, R};
+use crate::structured::{nursery, parking_lot, wait};
 
 /// Makes the task ready for a step (with an exception to throw, if any).
 pub fn schedule(o: *mut PyObject, s: &TaskState, exc: Option<Obj>) -> R<()> {
@@ -175,7 +176,9 @@ fn run(o: *mut PyObject, s: &TaskState, exc: Option<Obj>) -> R<()> {
         return Err(runtime_error("uninitialized Task object"));
     };
     if let Some(waited) = s.fut_waiter.take() {
-        registry::awaits_no_more(o, waited.as_ptr(), future::is_ours(waited.as_ptr()))?;
+        if !wait::is_wait(waited.as_ptr()) {
+            registry::awaits_no_more(o, waited.as_ptr(), future::is_ours(waited.as_ptr()))?;
+        }
     }
     let outer = s.future.core().map(|core| core.hooks.step(s.id.get()));
     let outcome = resume(&coro, exc);
@@ -269,10 +272,26 @@ fn returned(o: *mut PyObject, s: &TaskState, value: Obj) -> R<()> {
         s.must_cancel.set(false);
         finished(o, s, CANCELLED);
         let message = s.future.cancel_message.obj();
-        return future::cancel_on(o, message).map(drop);
+        future::cancel_on(o, message)?;
+        return ended(o, s, None);
     }
     finished(o, s, RESULT);
-    future::set_result_on(o, value)
+    future::set_result_on(o, value)?;
+    ended(o, s, None)
+}
+
+/// The task is done: whoever keeps it is told.
+#[inline(always)]
+fn ended(o: *mut PyObject, s: &TaskState, exc: Option<&Obj>) -> R<()> {
+    let lots = s.breaks.take();
+    if lots.is_some() {
+        s.breaks.set(lots);
+        parking_lot::task_ended(o, s)?;
+    }
+    if s.nursery.is_set() {
+        return nursery::child_ended(o, s, exc);
+    }
+    Ok(())
 }
 
 fn raised(o: *mut PyObject, s: &TaskState, exc: Obj) -> R<()> {
@@ -281,11 +300,18 @@ fn raised(o: *mut PyObject, s: &TaskState, exc: Obj) -> R<()> {
         let message = s.future.cancel_message.obj();
         s.future.cancelled_exc.set(exc.clone());
         future::cancel_on(o, message)?;
-        return crate::recorder::cancelled(o, s, &exc);
+        crate::recorder::cancelled(o, s, &exc)?;
+        return ended(o, s, Some(&exc));
     }
     finished(o, s, EXCEPTION);
     future::set_exception_on(o, exc.as_ptr())?;
     crate::recorder::failed(o, s, &exc)?;
+    let of_nursery = s.nursery.is_set();
+    ended(o, s, Some(&exc))?;
+    // A nursery passes it on, to its parent.
+    if of_nursery {
+        return Ok(());
+    }
     if is_interrupt(exc.as_ptr()) {
         return Err(raise_object(exc));
     }
@@ -301,6 +327,9 @@ fn yielded(o: *mut PyObject, s: &TaskState, value: Obj) -> R<()> {
     }
     if p == o {
         return throw_runtime_error(o, s, &format!("Task cannot await on itself: {}", repr(o)));
+    }
+    if wait::is_wait(p) {
+        return wait_in_queue(o, s, value);
     }
     if future::is_ours(p) {
         return wait_for_ours(o, s, value);
@@ -323,6 +352,20 @@ fn yielded(o: *mut PyObject, s: &TaskState, value: Obj) -> R<()> {
     super::obj::call_kw(add.as_ptr(), &[wakeup.as_ptr(), context.as_ptr()], g.kw_context)?;
     note_wait(s, p, 0);
     registry::awaits(o, p, false)?;
+    s.fut_waiter.set(value);
+    cancel_new_waiter(s)
+}
+
+/// What is waited for wakes the task by itself.
+#[inline(always)]
+fn wait_in_queue(o: *mut PyObject, s: &TaskState, value: Obj) -> R<()> {
+    let p = value.as_ptr();
+    // SAFETY: the caller has checked.
+    let wait = unsafe { wait::state(p) };
+    if wait.task.get() != o {
+        return yield_instead_of_from(o, s, p);
+    }
+    note_wait(s, p, 0);
     s.fut_waiter.set(value);
     cancel_new_waiter(s)
 }

@@ -1,0 +1,254 @@
+"""What `segue.lowlevel` adds to the Rust core: the current task, variables of a run, system tasks, waiting for descriptors.
+
+Semantics: Trio's, https://trio.readthedocs.io/en/stable/reference-lowlevel.html.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextvars
+import enum
+from collections.abc import Awaitable, Callable
+from typing import Any, Generic, NoReturn, TypeVar
+
+from ._core import Task, _cancelled_error_for
+
+T = TypeVar("T")
+
+
+class Abort(enum.Enum):
+    """What an abort function says: may the wait be cancelled?"""
+
+    SUCCEEDED = 1
+    FAILED = 2
+
+
+RaiseCancel = Callable[[], NoReturn]
+
+
+def _ask_to_abort(abort_fn: Callable[[RaiseCancel], Abort], task: asyncio.Task[Any]) -> bool:
+    """Called by the core when a task in `wait_task_rescheduled` is cancelled."""
+
+    def raise_cancel() -> NoReturn:
+        raise _cancelled_error_for(task)
+
+    answer = abort_fn(raise_cancel)
+    if not isinstance(answer, Abort):
+        raise TypeError(f"abort function must return Abort enum, not {answer!r}")
+    return answer is Abort.SUCCEEDED
+
+
+def current_task() -> asyncio.Task[Any]:
+    """The task that runs now. RuntimeError outside of one."""
+    try:
+        task = asyncio.current_task()
+    except RuntimeError:
+        task = None
+    if task is None:
+        raise RuntimeError("must be called from async context")
+    return task
+
+
+def current_root_task() -> asyncio.Task[Any] | None:
+    """The task that the run began with, or None if the loop wasn't started by `segue.trio.run`."""
+    return vars(asyncio.get_running_loop()).get("_root_task")
+
+
+def in_run() -> bool:
+    """Whether a loop of Segue runs in this thread."""
+    from ._loop import EventLoop
+
+    return isinstance(asyncio._get_running_loop(), EventLoop)
+
+
+def in_task() -> bool:
+    """Whether the caller runs in a task on a loop of Segue."""
+    return in_run() and asyncio.current_task() is not None
+
+
+_NOT_SET: Any = object()
+
+
+class RunVarToken(Generic[T]):
+    """What `RunVar.set` returns, for `RunVar.reset`."""
+
+    __slots__ = ("_var", "_values", "_previous", "_redeemed")
+
+    def __init__(self, var: RunVar[T], values: dict[RunVar[Any], Any], previous: T) -> None:
+        self._var = var
+        self._values = values
+        self._previous = previous
+        self._redeemed = False
+
+
+class RunVar(Generic[T]):
+    """A variable with one value for each running loop. Semantics: trio.lowlevel.RunVar."""
+
+    __slots__ = ("_name", "_default", "__weakref__")
+
+    def __init__(self, name: str, default: T = _NOT_SET) -> None:
+        self._name = name
+        self._default = default
+
+    @staticmethod
+    def _values() -> dict[RunVar[Any], Any]:
+        loop = asyncio._get_running_loop()
+        if loop is None:
+            raise RuntimeError("Cannot be used outside of a run context")
+        values: dict[RunVar[Any], Any] = vars(loop).setdefault("_run_vars", {})
+        return values
+
+    def get(self, default: T = _NOT_SET) -> T:
+        """The value; else `default`, the variable's own default, or LookupError."""
+        values = self._values()
+        if self in values:
+            return values[self]  # type: ignore[no-any-return]
+        for candidate in (default, self._default):
+            if candidate is not _NOT_SET:
+                return candidate
+        raise LookupError(self)
+
+    def set(self, value: T) -> RunVarToken[T]:
+        """Set the value for this loop; returns what `reset` needs."""
+        values = self._values()
+        token = RunVarToken(self, values, values.get(self, _NOT_SET))
+        values[self] = value
+        return token
+
+    def reset(self, token: RunVarToken[T]) -> None:
+        """Take a `set` back. ValueError for a token of another variable, another loop, or used before."""
+        if token is None:
+            raise TypeError("token must not be none")
+        if token._redeemed:
+            raise ValueError("token has already been used")
+        if token._var is not self:
+            raise ValueError("token is not for us")
+        values = self._values()
+        if token._values is not values:
+            raise ValueError("token is not for this run context")
+        if token._previous is _NOT_SET:
+            values.pop(self, None)
+        else:
+            values[self] = token._previous
+        token._redeemed = True
+
+    def __repr__(self) -> str:
+        return f"<RunVar name={self._name!r}>"
+
+
+def spawn_system_task(
+    async_fn: Callable[..., Awaitable[Any]],
+    *args: Any,
+    name: object = None,
+    context: contextvars.Context | None = None,
+) -> asyncio.Task[Any]:
+    """Start a task that belongs to nobody: held by the loop, cancelled at its end, outside of all scopes.
+
+    Without `context` it runs in the context in which the loop was started. If it fails, the loop's exception
+    handler is told (`segue.trio.run` ends with an InternalError).
+    """
+    from ._nursery import _name_of, _not_async
+
+    loop = asyncio.get_running_loop()
+    if asyncio.iscoroutine(async_fn) or not callable(async_fn):
+        raise _not_async(async_fn, None)
+    coro = async_fn(*args)
+    if not asyncio.iscoroutine(coro):
+        raise _not_async(async_fn, coro)
+    attributes = vars(loop)
+    if context is None:
+        context = attributes.get("_system_context") or contextvars.copy_context()
+    task: asyncio.Task[Any] = Task(
+        coro, loop=loop, name=str(name) if name is not None else _name_of(async_fn), context=context
+    )
+    running: set[asyncio.Task[Any]] = attributes.setdefault("_system_tasks", set())
+    running.add(task)
+    task.add_done_callback(_system_task_ended)
+    return task
+
+
+def _system_task_ended(task: asyncio.Task[Any]) -> None:
+    attributes = vars(task.get_loop())
+    attributes["_system_tasks"].discard(task)
+    crashed = attributes.get("_system_task_crashed")
+    if crashed is not None:
+        crashed(task)
+    elif not task.cancelled() and (exc := task.exception()) is not None:
+        task.get_loop().call_exception_handler(
+            {"message": f"system task {task.get_name()} failed", "exception": exc, "task": task}
+        )
+
+
+class _Readiness:
+    """Who waits for which descriptor on one loop."""
+
+    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
+        self.loop = loop
+        self.waiting: dict[tuple[int, bool], asyncio.Future[None]] = {}
+
+    async def wait(self, fd: int, to_read: bool) -> None:
+        from ._errors import BusyResourceError
+
+        key = (fd, to_read)
+        if key in self.waiting:
+            raise BusyResourceError("another task is already reading / writing this fd")
+        woken: asyncio.Future[None] = self.loop.create_future()
+        self.waiting[key] = woken
+        add = self.loop.add_reader if to_read else self.loop.add_writer
+        remove = self.loop.remove_reader if to_read else self.loop.remove_writer
+        try:
+            add(fd, _wake, woken)
+        except BaseException:
+            del self.waiting[key]
+            raise
+        try:
+            await woken
+        finally:
+            if self.waiting.get(key) is woken:
+                del self.waiting[key]
+                remove(fd)
+
+    def closing(self, fd: int) -> None:
+        from ._errors import ClosedResourceError
+
+        for to_read in (True, False):
+            woken = self.waiting.pop((fd, to_read), None)
+            if woken is not None:
+                (self.loop.remove_reader if to_read else self.loop.remove_writer)(fd)
+                if not woken.done():
+                    woken.set_exception(ClosedResourceError("another task closed this fd"))
+
+
+def _wake(woken: asyncio.Future[None]) -> None:
+    if not woken.done():
+        woken.set_result(None)
+
+
+def _readiness() -> _Readiness:
+    loop = asyncio.get_running_loop()
+    found: _Readiness | None = vars(loop).get("_readiness")
+    if found is None:
+        found = vars(loop)["_readiness"] = _Readiness(loop)
+    return found
+
+
+def _descriptor(fd: Any) -> int:
+    return fd if isinstance(fd, int) else fd.fileno()
+
+
+async def wait_readable(fd: Any) -> None:
+    """Wait until a descriptor (a number, or an object with `fileno()`) can be read. A checkpoint. Cancel-safe.
+
+    BusyResourceError if another task waits for the same, ClosedResourceError after `notify_closing`.
+    """
+    await _readiness().wait(_descriptor(fd), True)
+
+
+async def wait_writable(fd: Any) -> None:
+    """Wait until a descriptor can be written to; otherwise as `wait_readable`."""
+    await _readiness().wait(_descriptor(fd), False)
+
+
+def notify_closing(fd: Any) -> None:
+    """Tell those who wait for a descriptor that it is about to be closed: they get ClosedResourceError."""
+    _readiness().closing(_descriptor(fd))
