@@ -55,6 +55,12 @@ class _IgnoredStatus:
 TASK_STATUS_IGNORED: Final = _IgnoredStatus()
 
 
+def _open_nurseries(loop: asyncio.AbstractEventLoop) -> set[Nursery]:
+    """Kept by the loop, so that no running child is ever collected."""
+    found: set[Nursery] = vars(loop).setdefault("_open_nurseries", set())
+    return found
+
+
 class Nursery(NurseryCore):
     """The tasks of an `async with segue.open_nursery()` block.
 
@@ -83,7 +89,7 @@ class Nursery(NurseryCore):
         finally:
             self._starting(-1)
         if not status._started:
-            raise RuntimeError("child exited without calling task_status.started()")
+            raise RuntimeError(f"child exited without calling task_status.started(): {_name_of(async_fn)}")
         return status._value
 
     def _start(
@@ -202,6 +208,7 @@ class _NurseryBlock:
         assert parent is not None  # the scope has checked
         self._nursery = Nursery(scope, parent, loop)
         self._nursery._listed(True)
+        _open_nurseries(loop).add(self._nursery)
         return self._nursery
 
     async def __aexit__(
@@ -211,6 +218,7 @@ class _NurseryBlock:
         raised = await nursery._wait(exc, self._for_one)
         try:
             nursery._listed(False)
+            _open_nurseries(nursery.parent_task.get_loop()).discard(nursery)
             return nursery.cancel_scope._close(raised, exc)
         finally:
             del raised, exc, tb, nursery, self  # no cycle of exceptions and frames
