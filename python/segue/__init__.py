@@ -29,11 +29,14 @@ if TYPE_CHECKING:
         BusyResourceError,
         ClosedResourceError,
         EndOfChannel,
+        RunFinishedError,
         WouldBlock,
     )
+    from ._files import open_file, wrap_file
     from ._loop import EventLoop, new_event_loop
     from ._nursery import TASK_STATUS_IGNORED, Nursery, TaskStatus, open_nursery
     from ._policy import EventLoopPolicy, install, uninstall
+    from ._process import Process, run_process
     from ._runners import Runner, run
     from ._scopes import (
         Cancelled,
@@ -46,6 +49,7 @@ if TYPE_CHECKING:
         sleep_forever,
         sleep_until,
     )
+    from ._signals import open_signal_receiver
     from ._sync import Condition, StrictFIFOLock, open_memory_channel
 
 __all__ = [
@@ -66,6 +70,8 @@ __all__ = [
     "MemoryReceiveChannel",
     "MemorySendChannel",
     "Nursery",
+    "Process",
+    "RunFinishedError",
     "Runner",
     "Semaphore",
     "StrictFIFOLock",
@@ -81,18 +87,24 @@ __all__ = [
     "current_time",
     "fail_after",
     "fail_at",
+    "from_thread",
     "install",
     "lowlevel",
     "move_on_after",
     "move_on_at",
     "new_event_loop",
+    "open_file",
     "open_memory_channel",
     "open_nursery",
+    "open_signal_receiver",
     "run",
+    "run_process",
     "sleep",
     "sleep_forever",
     "sleep_until",
+    "to_thread",
     "uninstall",
+    "wrap_file",
 ]
 
 _WHERE = {
@@ -113,6 +125,8 @@ _WHERE = {
     "MemoryReceiveChannel": "_core",
     "MemorySendChannel": "_core",
     "Nursery": "_nursery",
+    "Process": "_process",
+    "RunFinishedError": "_errors",
     "Runner": "_runners",
     "Semaphore": "_core",
     "StrictFIFOLock": "_sync",
@@ -132,17 +146,21 @@ _WHERE = {
     "move_on_after": "_scopes",
     "move_on_at": "_scopes",
     "new_event_loop": "_loop",
+    "open_file": "_files",
     "open_memory_channel": "_sync",
     "open_nursery": "_nursery",
+    "open_signal_receiver": "_signals",
     "run": "_runners",
+    "run_process": "_process",
     "sleep": "_scopes",
     "sleep_forever": "_scopes",
     "sleep_until": "_scopes",
     "uninstall": "_policy",
+    "wrap_file": "_files",
 }
 
 
-_MODULES = frozenset({"lowlevel"})
+_MODULES = frozenset({"from_thread", "lowlevel", "to_thread"})
 
 
 def _load(name: str) -> Any:
