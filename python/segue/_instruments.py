@@ -55,7 +55,14 @@ class Instrument:
 
 
 HOOKS = tuple(name for name in vars(Instrument) if not name.startswith("_"))
-_TASK_HOOKS = frozenset({"task_spawned", "task_scheduled", "before_task_step", "after_task_step", "task_exited"})
+# The core's word for what happens to a task, and the hook that is told.
+_TASK_HOOKS = {
+    "spawned": "task_spawned",
+    "scheduled": "task_scheduled",
+    "before_step": "before_task_step",
+    "after_step": "after_task_step",
+    "exited": "task_exited",
+}
 _IO_HOOKS = frozenset({"before_io_wait", "after_io_wait"})
 
 
@@ -91,8 +98,9 @@ class Instruments(dict[str, dict[Instrument, Callable[..., object]]]):
 
     def _changed(self) -> None:
         attributes = vars(self._loop)
-        if not _TASK_HOOKS.isdisjoint(self):
-            self._loop._task_hook = self.tell
+        if not self.keys().isdisjoint(_TASK_HOOKS.values()):
+            if "_task_hook" not in attributes:
+                self._loop._task_hook = self._task_hook
         elif "_task_hook" in attributes:
             del self._loop._task_hook
         waits = waits_of(self._loop)
@@ -113,6 +121,9 @@ class Instruments(dict[str, dict[Instrument, Callable[..., object]]]):
                     hook,
                     instrument,
                 )
+
+    def _task_hook(self, what: str, task: asyncio.Task[Any]) -> None:
+        self.tell(_TASK_HOOKS[what], task)
 
     def _before_io_wait(self, timeout: float) -> None:
         self.tell("before_io_wait", timeout)

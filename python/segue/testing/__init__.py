@@ -19,10 +19,9 @@ __all__ = [
 ]
 
 try:
-    from . import _streams
+    from ._streams import *
+    from ._streams import __all__ as _streams_names
 except ModuleNotFoundError:
     pass
 else:
-    from ._streams import *
-
-    __all__ += _streams.__all__
+    __all__ += _streams_names

@@ -9,10 +9,9 @@ from .._instruments import Instrument
 __all__ = ["Clock", "Instrument"]
 
 try:
-    from .. import abc as _abc
-except ImportError:
+    from ..abc import *
+    from ..abc import __all__ as _abc_names
+except ModuleNotFoundError:
     pass
 else:
-    from ..abc import *
-
-    __all__ += _abc.__all__
+    __all__ += _abc_names

@@ -83,7 +83,9 @@ def main() -> int:
     path = stand_in.wheel() / options.file
     plugin = importlib.import_module("trio._tests.pytest_plugin")
     done = set(options.not_again.read_text().splitlines()) if options.not_again else set()
-    arguments = [str(path), "-p", "no:cacheprovider", "-p", "no:asyncio", "-p", "no:anyio", "--rootdir", str(path.parent)]
+    arguments = [str(path), "--rootdir", str(path.parent), "-p", "no:cacheprovider"]
+    for other in ("asyncio", "anyio", "hypothesispytest"):
+        arguments += ["-p", f"no:{other}"]
     # As Trio's own configuration has it.
     arguments += ["-W", "error", "-o", "xfail_strict=true", "-o", "addopts=", "-c", str(Path(__file__).with_name("empty.ini"))]
     arguments += ["--tb=short", "-q", "--no-header"]
