@@ -102,7 +102,9 @@ __all__ = [
     "sleep",
     "sleep_forever",
     "sleep_until",
+    "testing",
     "to_thread",
+    "trio",
     "uninstall",
     "wrap_file",
 ]
@@ -160,7 +162,7 @@ _WHERE = {
 }
 
 
-_MODULES = frozenset({"from_thread", "lowlevel", "to_thread"})
+_MODULES = frozenset({"from_thread", "lowlevel", "testing", "to_thread", "trio"})
 
 
 def _load(name: str) -> Any:
