@@ -208,6 +208,12 @@ class _Readiness:
                 del self.waiting[key]
                 remove(fd)
 
+    async def wait_readable(self, fd: Any) -> None:
+        await self.wait(_descriptor(fd), True)
+
+    async def wait_writable(self, fd: Any) -> None:
+        await self.wait(_descriptor(fd), False)
+
     def closing(self, fd: int) -> None:
         from ._errors import ClosedResourceError
 
@@ -241,12 +247,12 @@ async def wait_readable(fd: Any) -> None:
 
     BusyResourceError if another task waits for the same, ClosedResourceError after `notify_closing`.
     """
-    await _readiness().wait(_descriptor(fd), True)
+    await _readiness().wait_readable(fd)
 
 
 async def wait_writable(fd: Any) -> None:
     """Wait until a descriptor can be written to; otherwise as `wait_readable`."""
-    await _readiness().wait(_descriptor(fd), False)
+    await _readiness().wait_writable(fd)
 
 
 def notify_closing(fd: Any) -> None:

@@ -56,6 +56,8 @@ class Process:
     https://trio.readthedocs.io/en/stable/reference-io.html#trio.Process
     """
 
+    __module__ = "segue"
+
     # What `subprocess.Popen` has, for code that looks: streams are of bytes.
     universal_newlines = False
     encoding = None
@@ -93,7 +95,7 @@ class Process:
             status = f"exited with signal {-code}"
         else:
             status = f"exited with status {code}"
-        return f"<segue.Process {self.args!r}: {status}>"
+        return f"<{type(self).__module__}.Process {self.args!r}: {status}>"
 
     @property
     def returncode(self) -> int | None:

@@ -20,6 +20,7 @@ import sys
 import threading
 from collections import deque
 from collections.abc import Awaitable, Callable, Generator
+from functools import partial
 from queue import SimpleQueue
 from typing import Any, Protocol, TypeVar, TypeVarTuple, Unpack, cast
 
@@ -142,7 +143,7 @@ class _Call:
     def work(self, context: contextvars.Context, sync_fn: Callable[..., Any], args: tuple[Any, ...]) -> Any:
         _here.call = self
         try:
-            return _check_sync(context.run(sync_fn, *args), sync_fn)
+            return _check_sync(context.run(sync_fn, *args), sync_fn, "sync")
         finally:
             _here.call = None
 
@@ -209,11 +210,11 @@ def _is_cancellation(result: Value[Any] | Error) -> bool:
     return isinstance(result, Error) and isinstance(result.error, asyncio.CancelledError)
 
 
-def _check_sync(returned: T, sync_fn: Callable[..., Any]) -> T:
+def _check_sync(returned: T, sync_fn: Callable[..., Any], kind: str) -> T:
     if inspect.iscoroutine(returned):
         returned.close()
         name = getattr(sync_fn, "__qualname__", sync_fn)
-        raise TypeError(f"Segue expected a synchronous function, but {name!r} is asynchronous")
+        raise TypeError(f"Segue expected a {kind} function, but {name!r} appears to be asynchronous")
     return returned
 
 
@@ -320,23 +321,23 @@ class _Request:
     def answer_on_loop(self) -> None:
         """It isn't done for a task: called between tasks."""
         if asyncio._get_running_loop() is None:
-            self._too_late()
+            self.too_late()
         elif not self.is_async:
             self._answer_sync()
         else:
             try:
                 spawn_system_task(self._answer_as_task, name=self.fn, context=self.context)
             except RuntimeError:
-                self._too_late()
+                self.too_late()
 
-    def _too_late(self) -> None:
+    def too_late(self) -> None:
         self.reply.put(Error(RunFinishedError("the loop is ending and takes no new tasks")))
 
     def _answer_sync(self) -> None:
         self.reply.put(capture(self._call_sync))
 
     def _call_sync(self) -> Any:
-        return _check_sync(self.context.run(self.fn, *self.args), self.fn)
+        return _check_sync(self.context.run(self.fn, *self.args), self.fn, "synchronous")
 
     async def _answer_as_task(self) -> None:
         await self._answer_async(self._call_async())
@@ -344,10 +345,6 @@ class _Request:
     async def _answer_async(self, awaitable: Awaitable[Any]) -> None:
         try:
             result: Value[Any] | Error = Value(await awaitable)
-        except GeneratorExit:
-            # The loop was closed and has dropped the task.
-            self._too_late()
-            raise
         except BaseException as exc:
             result = Error(exc)
         self.reply.put(result)
@@ -370,14 +367,16 @@ def _ask(trio_token: TrioToken | None, request: _Request) -> Any:
     if in_run():
         raise RuntimeError("this is a blocking function; call it from a thread")
     if trio_token is not None:
-        trio_token.run_sync_soon(request.answer_on_loop)
+        token, answer = trio_token, request.answer_on_loop
     else:
         assert call is not None
-        if call.abandonable:
-            call.token.run_sync_soon(request.answer_on_loop)
-        else:
-            call.token.run_sync_soon(call.put, request)
-    return request.reply.get().unwrap()
+        token, answer = call.token, request.answer_on_loop if call.abandonable else partial(call.put, request)
+    token._asking.add(request)
+    try:
+        token.run_sync_soon(answer)
+        return request.reply.get().unwrap()
+    finally:
+        token._asking.discard(request)
 
 
 def from_thread_run(

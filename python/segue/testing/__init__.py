@@ -3,6 +3,7 @@
 https://trio.readthedocs.io/en/stable/reference-testing.html
 """
 
+from .._threads import active_thread_count, wait_all_threads_completed
 from .._waits import wait_all_tasks_blocked
 from ._async_test import trio_test
 from ._checkpoints import assert_checkpoints, assert_no_checkpoints
@@ -12,10 +13,12 @@ from ._sequencer import Sequencer
 __all__ = [
     "MockClock",
     "Sequencer",
+    "active_thread_count",
     "assert_checkpoints",
     "assert_no_checkpoints",
     "trio_test",
     "wait_all_tasks_blocked",
+    "wait_all_threads_completed",
 ]
 
 try:

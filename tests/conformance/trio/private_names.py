@@ -40,6 +40,22 @@ def _count_context_run_tb_frames() -> int:
     return 0
 
 
+# Modules of Segue that the tests look into, or change while they run: what stands there is the module itself.
+MODULES = {
+    "trio._core._thread_cache": "segue._thread_cache",
+    "trio._file_io": "segue._files",
+    "trio._signals": "segue._signals",
+    "trio._subprocess": "segue._process",
+    "trio._threads": "segue._threads",
+    "trio._unix_pipes": "segue._pipes",
+}
+
+# Where Segue tells its own name and the tests expect Trio's.
+OWN_NAMES = {
+    "segue._process:Process.__module__": "trio",
+    "segue._thread_cache:THREAD_NAME": "Trio thread",
+}
+
 PRIVATE: dict[str, dict[str, Any]] = {
     "*": {
         "to_thread_run_sync": "segue.trio.to_thread:run_sync",
@@ -48,6 +64,7 @@ PRIVATE: dict[str, dict[str, Any]] = {
         "from_thread_check_cancelled": "segue.trio.from_thread:check_cancelled",
     },
     "trio._core._run": {
+        "TheIOManager": "segue._lowlevel:_Readiness",
         "GLOBAL_RUN_CONTEXT": _RunContext,
         "DEADLINE_HEAP_MIN_PRUNE_THRESHOLD": 1000,
         "_count_context_run_tb_frames": _count_context_run_tb_frames,

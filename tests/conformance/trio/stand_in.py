@@ -15,7 +15,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from private_names import PRIVATE
+from private_names import MODULES, OWN_NAMES, PRIVATE
 
 WHERE_NAMES_ARE = (
     "segue.trio",
@@ -90,6 +90,21 @@ def is_a_module(path: Path) -> bool:
     return path.with_name(path.name + ".py").is_file() or (path / "__init__.py").is_file()
 
 
+class Alias(importlib.machinery.SourceFileLoader):
+    """Puts a module of Segue under another name, with its source."""
+
+    def __init__(self, name: str, target: str) -> None:
+        self.target = importlib.import_module(target)
+        assert self.target.__file__ is not None
+        super().__init__(name, self.target.__file__)
+
+    def create_module(self, spec: importlib.machinery.ModuleSpec) -> types.ModuleType:
+        return self.target
+
+    def exec_module(self, module: types.ModuleType) -> None:
+        pass
+
+
 class Finder:
     """Finds the stand-ins; the test packages are left to Python."""
 
@@ -102,6 +117,8 @@ class Finder:
         parts = name.split(".")
         if parts[0] != "trio" or "_tests" in parts:
             return None
+        if name in MODULES:
+            return importlib.util.spec_from_loader(name, Alias(name, MODULES[name]))
         place = self.folder.joinpath(*parts[1:])
         if not is_a_module(place):
             return None
@@ -122,3 +139,10 @@ class Finder:
 
 def install() -> None:
     sys.meta_path.insert(0, Finder())  # type: ignore[arg-type]
+    for place, text in OWN_NAMES.items():
+        module, _, path = place.partition(":")
+        *owners, name = path.split(".")
+        target: Any = importlib.import_module(module)
+        for owner in owners:
+            target = getattr(target, owner)
+        setattr(target, name, text)
