@@ -92,6 +92,8 @@ __all__ = [
     "sleep",
     "sleep_forever",
     "sleep_until",
+    "testing",
+    "trio",
     "uninstall",
 ]
 
@@ -142,7 +144,7 @@ _WHERE = {
 }
 
 
-_MODULES = frozenset({"lowlevel"})
+_MODULES = frozenset({"lowlevel", "testing", "trio"})
 
 
 def _load(name: str) -> Any:

@@ -3,6 +3,7 @@
 https://trio.readthedocs.io/en/stable/reference-lowlevel.html
 """
 
+from ._clock import current_clock
 from ._core import (
     ParkingLot,
     Task,
@@ -14,6 +15,8 @@ from ._core import (
     reschedule,
     wait_task_rescheduled,
 )
+from ._instruments import add_instrument, remove_instrument
+from ._interrupts import currently_ki_protected, disable_ki_protection, enable_ki_protection
 from ._lowlevel import (
     Abort,
     RaiseCancel,
@@ -28,25 +31,40 @@ from ._lowlevel import (
     wait_readable,
     wait_writable,
 )
+from ._run_statistics import RunStatistics, current_statistics
 from ._statistics import ParkingLotStatistics
+from ._token import TrioToken, current_trio_token
+from ._unbounded_queue import UnboundedQueue, UnboundedQueueStatistics
 
 __all__ = [
     "Abort",
     "ParkingLot",
     "ParkingLotStatistics",
     "RaiseCancel",
+    "RunStatistics",
     "RunVar",
     "RunVarToken",
     "Task",
+    "TrioToken",
+    "UnboundedQueue",
+    "UnboundedQueueStatistics",
+    "add_instrument",
     "add_parking_lot_breaker",
     "cancel_shielded_checkpoint",
     "checkpoint",
     "checkpoint_if_cancelled",
+    "current_clock",
     "current_root_task",
+    "current_statistics",
     "current_task",
+    "current_trio_token",
+    "currently_ki_protected",
+    "disable_ki_protection",
+    "enable_ki_protection",
     "in_run",
     "in_task",
     "notify_closing",
+    "remove_instrument",
     "remove_parking_lot_breaker",
     "reschedule",
     "spawn_system_task",

@@ -96,6 +96,12 @@ impl Driver<Job> for Waiter<'_> {
         if wait == Wait::Poll && self.0.may_skip_poll() {
             return Ok(());
         }
+        self.look(wait, ready)
+    }
+}
+
+impl Waiter<'_> {
+    fn look(&self, wait: Wait, ready: &ReadyQueue<Job>) -> R<()> {
         registry::settle(self.0, self.1);
         self.0.wait(wait)?;
         self.0.io.reactor.for_each_event(|e| ready.push(Job::Io { token: e.token, ready: e.ready }));
@@ -103,19 +109,27 @@ impl Driver<Job> for Waiter<'_> {
     }
 }
 
-/// The same for a loop whose `time()` is the program's own and may raise.
+/// The same for a loop whose `time()` is the program's own and may raise, or that has hooks around the wait.
 struct FallibleWaiter<'a>(Waiter<'a>);
 
 impl Driver<Job> for FallibleWaiter<'_> {
     type Error = Raised;
 
     fn wait(&self, wait: Wait, ready: &ReadyQueue<Job>) -> R<()> {
-        self.before_jobs()?;
-        self.0.wait(wait, ready)
+        let core = self.0 .0;
+        core.overrides.check_failure()?;
+        if !core.overrides.has_wait_hooks() {
+            return self.0.wait(wait, ready);
+        }
+        registry::settle(core, self.0 .1);
+        let wait = core.overrides.before_wait(wait)?;
+        self.0.look(wait, ready)
     }
 
     fn before_jobs(&self) -> R<()> {
-        self.0 .0.overrides.check_failure()
+        let core = self.0 .0;
+        core.overrides.check_failure()?;
+        core.overrides.after_wait(core.scheduler.ready.len())
     }
 }
 
@@ -194,6 +208,9 @@ impl LoopCore {
         if self.hooks.is_attached() {
             // SAFETY: a task of ours.
             self.hooks.wake(unsafe { task::state(task.as_ptr()) }.id.get());
+        }
+        if self.overrides.has_task_hook() {
+            self.overrides.tell_of_task("scheduled", task.as_ptr());
         }
         self.push(Job::Wake { task, future });
     }
@@ -351,7 +368,7 @@ impl LoopCore {
             // The turn may wait. A handler that runs now may schedule something, which the wait then takes into account.
             self.check_signals()?;
         }
-        if !self.overrides.time() {
+        if !self.overrides.turn() {
             return self.scheduler.turn(&self.clock, &waiter, run);
         }
         self.scheduler.turn(&self.loop_clock(), &FallibleWaiter(waiter), run)
@@ -599,6 +616,11 @@ impl LoopCore {
         (self.scheduler.ready.len(), self.scheduler.timer_count(), watched, owned)
     }
 
+    /// When the next timer or deadline is due, in seconds on the loop's clock; None if there is none.
+    fn _next_deadline(&self) -> Option<f64> {
+        self.scheduler.next_deadline().map(|when| when as f64 / 1e9)
+    }
+
     #[getter]
     fn _thread_id(&self) -> Option<u64> {
         Some(self.thread.get()).filter(|&t| t != 0)
@@ -672,7 +694,7 @@ impl LoopCore {
         self.scheduler.ready.try_for_each(|job| job.visit(&mut f))?;
         self.scheduler.try_for_each_timer(|job| job.visit(&mut f))?;
         self.io.try_for_each(&mut f)?;
-        visit_raw(&visit, self.overrides.failure().get())?;
+        self.overrides.visit(&visit)?;
         self.contexts.try_for_each(&mut f)?;
         visit_raw(&visit, self.task_factory.get())
     }

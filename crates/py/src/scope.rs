@@ -153,6 +153,10 @@ impl TaskScope {
         Ok(())
     }
 
+    pub fn holds(&self) -> bool {
+        self.holds.get()
+    }
+
     /// Whether the task's own waits are out of scopes' reach.
     pub fn set_holds(&self, holds: bool) {
         self.holds.set(holds);

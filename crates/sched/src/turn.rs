@@ -69,6 +69,11 @@ impl<J> Scheduler<J> {
         self.timers.borrow().len()
     }
 
+    /// When the next timer is due.
+    pub fn next_deadline(&self) -> Option<Nanos> {
+        self.timers.borrow().next_deadline()
+    }
+
     /// Asks the loop to leave after the turn that is running, or after one turn if none is.
     pub fn set_stopping(&self, stopping: bool) {
         self.stopping.set(stopping);

@@ -41,6 +41,7 @@ names! {
     feed_data = "feed_data", wakeup_waiter = "_wakeup_waiter", stream_reader = "_stream_reader",
     stream_reader_wr = "_stream_reader_wr", eof = "_eof", buffer = "_buffer", waiter = "_waiter", limit = "_limit",
     paused = "_paused", transport_slot = "_transport", pause_reading = "pause_reading",
+    before_wait = "_before_wait", after_wait = "_after_wait", task_hook = "_task_hook",
     write = "write", time = "time", call_at = "call_at", dict = "__dict__", call_connection_lost = "_call_connection_lost", start_reading = "_start_reading",
 }
 

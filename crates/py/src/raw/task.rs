@@ -50,6 +50,9 @@ pub struct TaskState {
     /// Parking lots that it breaks if it ends now. Boxed, since a null box is none and all-zero memory must be valid.
     #[allow(clippy::box_collection)]
     pub breaks: Cell<Option<Box<Vec<Obj>>>>,
+    /// How often it suspended, and at how many of these points scopes may cancel it. For tests.
+    pub schedule_points: Cell<u64>,
+    pub cancel_points: Cell<u64>,
     /// Free for whoever lets the task wait.
     pub sleep_data: Slot,
     pub must_cancel: Cell<bool>,
@@ -151,6 +154,9 @@ fn begin(o: *mut PyObject, new: &New) -> R<()> {
         if core.hooks.is_attached() {
             let site = crate::recorder::spawn_site(core, o);
             core.hooks.spawn(s.id.get(), site);
+        }
+        if core.overrides.has_task_hook() {
+            core.overrides.tell_of_task("spawned", o);
         }
     }
     if new.eager && is_running(s)? {
@@ -384,6 +390,8 @@ getter!(g_child_nurseries, |o| {
         None => unsafe { Obj::owned(ffi::PyList_New(0)) },
     }
 });
+getter!(g_schedule_points, |o| Obj::int(st(o).schedule_points.get() as i64));
+getter!(g_cancel_points, |o| Obj::int(st(o).cancel_points.get() as i64));
 getter!(g_sleep_data, |o| Ok(st(o).sleep_data.obj_or_none()));
 setter!(s_sleep_data, |o, value| {
     // SAFETY: null or alive.
@@ -566,6 +574,8 @@ pub fn make_type(g: &Globals) -> R<*mut PyTypeObject> {
         attribute(c"parent_nursery", g_parent_nursery, None),
         attribute(c"child_nurseries", g_child_nurseries, None),
         attribute(c"custom_sleep_data", g_sleep_data, Some(s_sleep_data)),
+        attribute(c"_schedule_points", g_schedule_points, None),
+        attribute(c"_cancel_points", g_cancel_points, None),
         attribute(c"_fut_waiter", g_fut_waiter, None),
         attribute(c"_must_cancel", g_must_cancel, None),
         attribute(c"_num_cancels_requested", g_requests, None),
@@ -597,6 +607,9 @@ pub fn make_type(g: &Globals) -> R<*mut PyTypeObject> {
 pub fn push(core: &LoopCore, o: *mut PyObject, exc: Option<Obj>) {
     // SAFETY: alive.
     let task = unsafe { Obj::borrowed(o) };
+    if core.overrides.has_task_hook() {
+        core.overrides.tell_of_task("scheduled", o);
+    }
     core.push(match exc {
         None => Job::Step(task),
         Some(exc) => Job::Throw { task, exc },

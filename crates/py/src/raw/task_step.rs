@@ -181,9 +181,15 @@ fn run(o: *mut PyObject, s: &TaskState, exc: Option<Obj>) -> R<()> {
         }
     }
     let outer = s.future.core().map(|core| core.hooks.step(s.id.get()));
+    tell(o, s, "before_step");
     let outcome = resume(&coro, exc);
+    tell(o, s, "after_step");
     if let (Some(core), Some(outer)) = (s.future.core(), outer) {
         core.hooks.step_end(outer);
+    }
+    if matches!(outcome, Outcome::Yielded(_)) {
+        s.schedule_points.set(s.schedule_points.get() + 1);
+        s.cancel_points.set(s.cancel_points.get() + u64::from(!s.scope.holds()));
     }
     match outcome {
         Outcome::Yielded(value) => match yielded(o, s, value) {
@@ -280,9 +286,19 @@ fn returned(o: *mut PyObject, s: &TaskState, value: Obj) -> R<()> {
     ended(o, s, None)
 }
 
+#[inline(always)]
+fn tell(o: *mut PyObject, s: &TaskState, what: &str) {
+    if let Some(core) = s.future.core() {
+        if core.overrides.has_task_hook() {
+            core.overrides.tell_of_task(what, o);
+        }
+    }
+}
+
 /// The task is done: whoever keeps it is told.
 #[inline(always)]
 fn ended(o: *mut PyObject, s: &TaskState, exc: Option<&Obj>) -> R<()> {
+    tell(o, s, "exited");
     let lots = s.breaks.take();
     if lots.is_some() {
         s.breaks.set(lots);

@@ -220,6 +220,9 @@ impl Wait {
         }
         self.phase.set(phase);
         self.value.set(value);
+        if let Some((s, core)) = self.task_state().and_then(|s| Some((s, s.future.core()?))) {
+            core.hooks.wake(s.id.get());
+        }
         match (self.task.obj(), self.task_state()) {
             (Some(task), Some(s)) => task_step::schedule(task.as_ptr(), s, None),
             _ => Ok(()),
@@ -282,6 +285,7 @@ impl Wait {
                 Ok(Step::Yield(Obj::none()))
             }
             Checkpoint::Full | Checkpoint::IfCancelled => {
+                s.cancel_points.set(s.cancel_points.get() + 1);
                 if s.feels_cancelled() {
                     self.phase.set(Phase::Checking);
                     return Ok(Step::Yield(Obj::none()));

@@ -1,0 +1,17 @@
+"""`trio.lowlevel`: `segue.lowlevel` under Trio's names.
+
+https://trio.readthedocs.io/en/stable/reference-lowlevel.html
+"""
+
+from .. import lowlevel as _lowlevel
+from .._lowlevel import RaiseCancel as RaiseCancelT
+from .._lowlevel import in_run as in_trio_run
+from .._lowlevel import in_task as in_trio_task
+from ..lowlevel import *
+
+__all__ = [
+    *(name for name in _lowlevel.__all__ if name not in ("RaiseCancel", "in_run", "in_task")),
+    "RaiseCancelT",
+    "in_trio_run",
+    "in_trio_task",
+]

@@ -1,0 +1,57 @@
+"""What Trio's tests import under private names, and where it is in Segue.
+
+`PRIVATE[module][name]`: "module:attribute" of Segue, or an object. The table "*" holds for every module.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from typing import Any
+
+
+class _Runner:
+    """As far as the tests look into Trio's runner."""
+
+    @property
+    def _loop(self) -> dict[str, Any]:
+        return vars(asyncio.get_running_loop())
+
+    @property
+    def clock(self) -> Any:
+        from segue.trio import lowlevel
+
+        return lowlevel.current_clock()
+
+    @property
+    def clock_autojump_threshold(self) -> float:
+        return getattr(self.clock, "autojump_threshold", float("inf"))
+
+    @property
+    def system_nursery(self) -> Any:
+        return self._loop["_system_nursery"]
+
+
+class _RunContext:
+    runner = _Runner()
+
+
+def _count_context_run_tb_frames() -> int:
+    return 0
+
+
+PRIVATE: dict[str, dict[str, Any]] = {
+    "*": {
+        "to_thread_run_sync": "segue.trio.to_thread:run_sync",
+        "from_thread_run": "segue.trio.from_thread:run",
+        "from_thread_run_sync": "segue.trio.from_thread:run_sync",
+        "from_thread_check_cancelled": "segue.trio.from_thread:check_cancelled",
+    },
+    "trio._core._run": {
+        "GLOBAL_RUN_CONTEXT": _RunContext,
+        "DEADLINE_HEAP_MIN_PRUNE_THRESHOLD": 1000,
+        "_count_context_run_tb_frames": _count_context_run_tb_frames,
+        "_r": random.Random(),
+    },
+    "trio._core._parking_lot": {"GLOBAL_PARKING_LOT_BREAKER": {}},
+}
