@@ -29,6 +29,7 @@ if TYPE_CHECKING:
         BusyResourceError,
         ClosedResourceError,
         EndOfChannel,
+        NeedHandshakeError,
         WouldBlock,
     )
     from ._loop import EventLoop, new_event_loop
@@ -46,7 +47,17 @@ if TYPE_CHECKING:
         sleep_forever,
         sleep_until,
     )
+    from ._socket_streams import SocketListener, SocketStream, open_unix_socket
+    from ._streams import StapledStream, aclose_forcefully, serve_listeners
     from ._sync import Condition, StrictFIFOLock, open_memory_channel
+    from ._tcp import open_tcp_listeners, open_tcp_stream, serve_tcp
+    from ._tls_streams import (
+        SSLListener,
+        SSLStream,
+        open_ssl_over_tcp_listeners,
+        open_ssl_over_tcp_stream,
+        serve_ssl_over_tcp,
+    )
 
 __all__ = [
     "BrokenResourceError",
@@ -65,9 +76,15 @@ __all__ = [
     "Lock",
     "MemoryReceiveChannel",
     "MemorySendChannel",
+    "NeedHandshakeError",
     "Nursery",
     "Runner",
+    "SSLListener",
+    "SSLStream",
     "Semaphore",
+    "SocketListener",
+    "SocketStream",
+    "StapledStream",
     "StrictFIFOLock",
     "TASK_STATUS_IGNORED",
     "Task",
@@ -75,6 +92,8 @@ __all__ = [
     "TooSlowError",
     "WouldBlock",
     "__version__",
+    "abc",
+    "aclose_forcefully",
     "cancellation",
     "checkpoint",
     "current_effective_deadline",
@@ -88,10 +107,19 @@ __all__ = [
     "new_event_loop",
     "open_memory_channel",
     "open_nursery",
+    "open_ssl_over_tcp_listeners",
+    "open_ssl_over_tcp_stream",
+    "open_tcp_listeners",
+    "open_tcp_stream",
+    "open_unix_socket",
     "run",
+    "serve_listeners",
+    "serve_ssl_over_tcp",
+    "serve_tcp",
     "sleep",
     "sleep_forever",
     "sleep_until",
+    "socket",
     "testing",
     "trio",
     "uninstall",
@@ -114,9 +142,15 @@ _WHERE = {
     "Lock": "_core",
     "MemoryReceiveChannel": "_core",
     "MemorySendChannel": "_core",
+    "NeedHandshakeError": "_errors",
     "Nursery": "_nursery",
     "Runner": "_runners",
+    "SSLListener": "_tls_streams",
+    "SSLStream": "_tls_streams",
     "Semaphore": "_core",
+    "SocketListener": "_socket_streams",
+    "SocketStream": "_socket_streams",
+    "StapledStream": "_streams",
     "StrictFIFOLock": "_sync",
     "TASK_STATUS_IGNORED": "_nursery",
     "Task": "_core",
@@ -124,6 +158,7 @@ _WHERE = {
     "TooSlowError": "_scopes",
     "WouldBlock": "_errors",
     "__version__": "_core",
+    "aclose_forcefully": "_streams",
     "cancellation": "_core",
     "checkpoint": "_core",
     "current_effective_deadline": "_core",
@@ -136,7 +171,15 @@ _WHERE = {
     "new_event_loop": "_loop",
     "open_memory_channel": "_sync",
     "open_nursery": "_nursery",
+    "open_ssl_over_tcp_listeners": "_tls_streams",
+    "open_ssl_over_tcp_stream": "_tls_streams",
+    "open_tcp_listeners": "_tcp",
+    "open_tcp_stream": "_tcp",
+    "open_unix_socket": "_socket_streams",
     "run": "_runners",
+    "serve_listeners": "_streams",
+    "serve_ssl_over_tcp": "_tls_streams",
+    "serve_tcp": "_tcp",
     "sleep": "_scopes",
     "sleep_forever": "_scopes",
     "sleep_until": "_scopes",
@@ -144,7 +187,7 @@ _WHERE = {
 }
 
 
-_MODULES = frozenset({"lowlevel", "testing", "trio"})
+_MODULES = frozenset({"abc", "lowlevel", "socket", "testing", "trio"})
 
 
 def _load(name: str) -> Any:

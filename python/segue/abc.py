@@ -1,5 +1,10 @@
-"""Abstract classes, with Trio's names. https://trio.readthedocs.io/en/stable/reference-io.html#the-abstract-stream-api"""
+"""Abstract classes, with Trio's names.
 
+https://trio.readthedocs.io/en/stable/reference-io.html#the-abstract-stream-api
+"""
+
+from ._clock import Clock
+from ._instruments import Instrument
 from ._stream_abc import (
     AsyncResource,
     Channel,
@@ -17,8 +22,10 @@ from ._stream_abc import (
 __all__ = [
     "AsyncResource",
     "Channel",
+    "Clock",
     "HalfCloseableStream",
     "HostnameResolver",
+    "Instrument",
     "Listener",
     "ReceiveChannel",
     "ReceiveStream",

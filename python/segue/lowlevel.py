@@ -15,6 +15,7 @@ from ._core import (
     reschedule,
     wait_task_rescheduled,
 )
+from ._idna import encode_hostname
 from ._instruments import add_instrument, remove_instrument
 from ._interrupts import currently_ki_protected, disable_ki_protection, enable_ki_protection
 from ._lowlevel import (
@@ -61,6 +62,7 @@ __all__ = [
     "currently_ki_protected",
     "disable_ki_protection",
     "enable_ki_protection",
+    "encode_hostname",
     "in_run",
     "in_task",
     "notify_closing",

@@ -1,6 +1,7 @@
 """Sockets with waiting methods, and the constants of the standard library's `socket`.
 
-The names and semantics are Trio's: https://trio.readthedocs.io/en/stable/reference-io.html#low-level-networking-with-trio-socket
+The names and semantics are Trio's:
+https://trio.readthedocs.io/en/stable/reference-io.html#low-level-networking-with-trio-socket
 """
 
 import socket as _stdlib
@@ -20,6 +21,7 @@ from socket import (
     ntohl,
     ntohs,
 )
+from typing import Any
 
 from ._socket import (
     SocketType,
@@ -34,7 +36,12 @@ from ._socket import (
     socketpair,
 )
 
-globals().update({name: getattr(_stdlib, name) for name in _stdlib.__all__ if name.isupper()})
+
+def __getattr__(name: str) -> Any:
+    if name.isupper():
+        return getattr(_stdlib, name)
+    raise AttributeError(f"module 'segue.socket' has no attribute {name!r}")
+
 
 __all__ = [
     "SocketType",

@@ -125,7 +125,7 @@ class MemorySendStream(SendStream):
         await checkpoint()
 
     async def get_data(self, max_bytes: int | None = None) -> bytearray:
-        """Take what was sent, waiting for at least one byte; empty if the stream is closed. A checkpoint. Cancel-safe."""
+        """Take what was sent, waiting for at least one byte; empty if the stream is closed. Cancel-safe."""
         return await self._outgoing.get(max_bytes)
 
     def get_data_nowait(self, max_bytes: int | None = None) -> bytearray:

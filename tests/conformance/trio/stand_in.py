@@ -70,7 +70,7 @@ class StandIn(types.ModuleType):
         return look_up(self.__name__, name)
 
     def _public_names(self) -> list[str]:
-        names: dict[str, None] = {}
+        names: dict[str, None] = dict.fromkeys(PRIVATE.get(self.__name__, {}))
         for place in ("segue." + self.__name__, *WHERE_NAMES_ARE[:4]):
             try:
                 names.update(dict.fromkeys(importlib.import_module(place).__all__))
