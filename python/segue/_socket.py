@@ -362,9 +362,9 @@ class SystemSocket(SocketType):
                 try:
                     self._sock.connect(address)
                 except BlockingIOError as exc:
-                    if exc.errno == errno.EINPROGRESS:
-                        break
-                    # A Unix socket whose listener has no room now; nothing tells when it has.
+                    if exc.errno != errno.EAGAIN or self.family != _stdlib.AF_UNIX:
+                        break  # on its way
+                    # The listener has no room now, and nothing tells when it has.
                     await sleep(_FULL_BACKLOG)
                 except BaseException:
                     await cancel_shielded_checkpoint()
