@@ -182,7 +182,7 @@ def _system_task_ended(task: asyncio.Task[Any]) -> None:
 class _Readiness:
     """Who waits for which descriptor on one loop."""
 
-    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
+    def __init__(self, loop: Any) -> None:
         self.loop = loop
         self.waiting: dict[tuple[int, bool], asyncio.Future[None]] = {}
 
@@ -195,7 +195,6 @@ class _Readiness:
         woken: asyncio.Future[None] = self.loop.create_future()
         self.waiting[key] = woken
         add = self.loop.add_reader if to_read else self.loop.add_writer
-        remove = self.loop.remove_reader if to_read else self.loop.remove_writer
         try:
             add(fd, _wake, woken)
         except BaseException:
@@ -205,16 +204,22 @@ class _Readiness:
             await woken
         finally:
             if self.waiting.get(key) is woken:
-                del self.waiting[key]
-                remove(fd)
+                self._stop(key)
+
+    def _stop(self, key: tuple[int, bool]) -> None:
+        del self.waiting[key]
+        # Without asking, as remove_reader does, whose descriptor it is: add_reader has.
+        fd, to_read = key
+        (self.loop._remove_reader if to_read else self.loop._remove_writer)(fd)
 
     def closing(self, fd: int) -> None:
         from ._errors import ClosedResourceError
 
         for to_read in (True, False):
-            woken = self.waiting.pop((fd, to_read), None)
+            key = (fd, to_read)
+            woken = self.waiting.get(key)
             if woken is not None:
-                (self.loop.remove_reader if to_read else self.loop.remove_writer)(fd)
+                self._stop(key)
                 if not woken.done():
                     woken.set_exception(ClosedResourceError("another task closed this fd"))
 
