@@ -11,8 +11,8 @@ from __future__ import annotations
 import asyncio
 import contextvars
 import signal
-import sys
 import threading
+import warnings
 from collections.abc import Awaitable, Callable, Sequence
 from types import FrameType
 from typing import Any, TypeVar
@@ -21,8 +21,8 @@ from .._clock import Clock
 from .._errors import InternalError
 from .._instruments import Instrument, instruments_of
 from .._loop import EventLoop
-from .._nursery import Nursery, _name_of, _not_async, open_nursery
-from .._token import TrioToken
+from .._nursery import _not_async, open_nursery
+from .._token import _finish_token
 from .._waits import waits_of
 
 T = TypeVar("T")
@@ -30,6 +30,14 @@ T = TypeVar("T")
 
 class TrioDeprecationWarning(FutureWarning):
     """Something that still works but shouldn't be used any more."""
+
+
+def _warn_of_lone_exceptions() -> None:
+    warnings.warn(
+        "strict_exception_groups=False is deprecated; handle exception groups instead (`except*`)",
+        TrioDeprecationWarning,
+        stacklevel=3,
+    )
 
 
 class _ClockedLoop(EventLoop):
@@ -60,6 +68,8 @@ def run(
     """
     if asyncio._get_running_loop() is not None:
         raise RuntimeError("Attempted to call run() from inside a run()")
+    if not strict_exception_groups:
+        _warn_of_lone_exceptions()
     if clock is None:
         loop: EventLoop = EventLoop()
     else:
@@ -90,26 +100,24 @@ class _Run:
         self.main: asyncio.Task[Any] | None = None
         self.interrupted = False
         self.not_started: BaseException | None = None
-        self.root_was_waiting = False
+        self.ended = False
 
     def go(self, clock: Clock | None, instruments: Sequence[Instrument]) -> Any:
         loop = self.loop
         attributes = vars(loop)
         attributes["_system_context"] = contextvars.copy_context()
         attributes["_strict_exception_groups"] = self.strict
-        told = instruments_of(loop)
         handler_before = self.take_sigint()
         try:
             for instrument in instruments:
-                told.add(instrument)
+                instruments_of(loop).add(instrument)
             if clock is not None:
                 clock.start_clock()
                 waits = waits_of(loop)
                 waits.clock = clock
                 waits.changed()
-            root = attributes["_root_task"] = loop.create_task(self.init(), name="<init>")
-            self.until_done(root)
-            return self.outcome(root)
+            self.until_done()
+            return self.outcome(attributes["_root_task"])
         finally:
             if handler_before is not None:
                 signal.signal(signal.SIGINT, handler_before)
@@ -119,18 +127,26 @@ class _Run:
             loop.close()
             self.main = None
 
-    def until_done(self, root: asyncio.Task[None]) -> None:
+    def until_done(self) -> None:
         """Runs the loop. An interrupt that a task raised leaves it, but the task's parent has it already."""
-        told = instruments_of(self.loop)
-        self.loop.call_soon(told.tell, "before_run")
-        while not root.done():
+        self.loop.call_soon(self.begin)
+        while not self.ended:
             try:
-                self.loop.run_until_complete(root)
-            except BaseException:
-                if not root.done() and self.loop.is_closed():
+                self.loop.run_forever()
+            except (KeyboardInterrupt, SystemExit):
+                if "_root_task" not in vars(self.loop):
                     raise
-        self.loop.run_until_complete(self.loop.shutdown_asyncgens())
         self.loop.run_until_complete(self.loop.shutdown_default_executor())
+
+    def begin(self) -> None:
+        instruments_of(self.loop).tell("before_run")
+        root = vars(self.loop)["_root_task"] = self.loop.create_task(self.init(), name="<init>")
+        root.add_done_callback(self.end)
+
+    def end(self, _: asyncio.Task[None]) -> None:
+        self.ended = True
+        instruments_of(self.loop).tell("after_run")
+        self.loop.stop()
 
     def outcome(self, root: asyncio.Task[None]) -> Any:
         """What `run` returns or raises."""
@@ -170,19 +186,11 @@ class _Run:
                     main_nursery._child_failed = _ignored  # type: ignore[method-assign]
                     main_nursery._spawn(self.async_fn, coro, None)
                     (self.main,) = main_nursery.child_tasks
-                    token = attributes["_token"] = TrioToken(loop)
-                    serve = token._serve()
-                    attributes["_system_context"].run(
-                        late_nursery._spawn, token._serve, serve, "<TrioToken.run_sync_soon task>"
-                    )
-                    # A nursery keeps no task from being collected by itself.
-                    del coro, serve
+                    del coro
                 system_nursery.cancel_scope.cancel(reason="the main task has ended")
-            await self.finalize_generators()
-            late_nursery.cancel_scope.cancel(reason="the run has ended")
-
-    async def finalize_generators(self) -> None:
-        await self.loop.shutdown_asyncgens()
+            del attributes["_system_nursery"]
+            await self.loop.shutdown_asyncgens()
+            _finish_token(loop)
 
     # ---- Ctrl-C -----------------------------------------------------------------------------------------------------
 
