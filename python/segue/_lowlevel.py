@@ -32,9 +32,16 @@ def _ask_to_abort(abort_fn: Callable[[RaiseCancel], Abort], task: asyncio.Task[A
     def raise_cancel() -> NoReturn:
         raise _cancelled_error_for(task)
 
-    answer = abort_fn(raise_cancel)
-    if not isinstance(answer, Abort):
-        raise TypeError(f"abort function must return Abort enum, not {answer!r}")
+    try:
+        answer = abort_fn(raise_cancel)
+        if not isinstance(answer, Abort):
+            raise TypeError(f"abort function must return Abort enum, not {answer!r}")
+    except BaseException as exc:
+        crash = vars(task.get_loop()).get("_crash")
+        if crash is None:
+            raise
+        crash(exc)
+        return False
     return answer is Abort.SUCCEEDED
 
 

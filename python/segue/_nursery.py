@@ -17,6 +17,7 @@ from types import TracebackType
 from typing import Any, Final, Generic, NoReturn, TypeVar
 
 from ._core import CancelScope, NurseryCore, cancellation
+from ._errors import InternalError
 
 
 T = TypeVar("T")
@@ -77,6 +78,8 @@ class Nursery(NurseryCore):
         self, scope: CancelScope, parent: asyncio.Task[Any], loop: asyncio.AbstractEventLoop
     ) -> None:
         self._exceptions: list[BaseException] = []
+        self._was_combined = False
+        """What it raises is a group that was made here."""
 
     def __init_subclass__(cls) -> NoReturn:
         raise TypeError("Nursery can't be subclassed")
@@ -91,12 +94,21 @@ class Nursery(NurseryCore):
         """
         self._check_open()
         self._starting(1)
+        several = None
         try:
             async with _NurseryBlock(strict=False) as caller:
                 status: TaskStatus[Any] = TaskStatus(caller, self)
                 caller._start(async_fn, args, status, name)
+        except BaseExceptionGroup as group:
+            if not caller._was_combined:
+                raise
+            several = group
         finally:
             self._starting(-1)
+        if several is not None:
+            raise InternalError(
+                "only one task belongs into the nursery of start(); did the task start others in its parent_nursery?"
+            ) from several
         if not status._started:
             raise RuntimeError(f"child exited without calling task_status.started(): {_name_of(async_fn)}")
         return status._value
@@ -150,7 +162,11 @@ class Nursery(NurseryCore):
             self.cancel_scope._hold(False)
         found, self._exceptions = self._exceptions, []
         try:
-            return found[0] if not strict and len(found) == 1 else _combined(found)
+            if not strict and len(found) == 1:
+                return found[0]
+            combined = _combined(found)
+            self._was_combined = isinstance(combined, BaseExceptionGroup)
+            return combined
         finally:
             found.clear()  # no cycle of exceptions and frames
 
@@ -236,8 +252,18 @@ class _NurseryBlock:
             nursery._listed(False)
             _open_nurseries(nursery.parent_task.get_loop()).discard(nursery)
             return nursery.cancel_scope._close(raised, exc)
+        except BaseExceptionGroup as group:
+            if self._strict is not False or not nursery._was_combined or len(group.exceptions) != 1:
+                raise
+            lone = group.exceptions[0]
         finally:
             del raised, exc, tb, nursery, self  # no cycle of exceptions and frames
+        before = lone.__context__
+        try:
+            raise lone
+        finally:
+            lone.__context__ = before
+            del lone, before
 
 
 def open_nursery(strict_exception_groups: bool | None = None) -> _NurseryBlock:

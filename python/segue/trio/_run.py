@@ -20,6 +20,7 @@ from typing import Any, TypeVar
 from .._clock import Clock
 from .._errors import InternalError
 from .._instruments import Instrument, instruments_of
+from .._interrupts import currently_ki_protected
 from .._loop import EventLoop
 from .._nursery import _not_async, open_nursery
 from .._token import _finish_token
@@ -101,12 +102,14 @@ class _Run:
         self.interrupted = False
         self.not_started: BaseException | None = None
         self.ended = False
+        self.crashed: BaseException | None = None
 
     def go(self, clock: Clock | None, instruments: Sequence[Instrument]) -> Any:
         loop = self.loop
         attributes = vars(loop)
         attributes["_system_context"] = contextvars.copy_context()
         attributes["_strict_exception_groups"] = self.strict
+        attributes["_crash"] = self.crash
         handler_before = self.take_sigint()
         try:
             for instrument in instruments:
@@ -122,7 +125,7 @@ class _Run:
             if handler_before is not None:
                 signal.signal(signal.SIGINT, handler_before)
             # A task holds its loop, and the loop's attributes hold tasks.
-            for name in ("_root_task", "_system_nursery", "_late_nursery", "_token"):
+            for name in ("_root_task", "_system_nursery", "_late_nursery", "_token", "_crash"):
                 attributes.pop(name, None)
             loop.close()
             self.main = None
@@ -148,9 +151,17 @@ class _Run:
         instruments_of(self.loop).tell("after_run")
         self.loop.stop()
 
+    def crash(self, exc: BaseException) -> None:
+        """Something is wrong that no task can be told: ends the run at once."""
+        self.crashed = exc
+        self.ended = True
+        self.loop.stop()
+
     def outcome(self, root: asyncio.Task[None]) -> Any:
         """What `run` returns or raises."""
         main, self.main = self.main, None
+        if self.crashed is not None:
+            raise InternalError("an abort function has failed") from self.crashed
         try:
             root.result()
         except BaseException as exc:
@@ -206,7 +217,8 @@ class _Run:
 
     def on_sigint(self, _: int, frame: FrameType | None) -> None:
         """Raises in the program's code, if that runs; otherwise the main task is told when it waits."""
-        if not self.only_at_checkpoints and frame is not None and _is_programs_code(frame):
+        running = not self.only_at_checkpoints and frame is not None and _is_programs_code(frame)
+        if running and not currently_ki_protected():
             raise KeyboardInterrupt
         self.interrupted = True
         self.loop.call_soon_threadsafe(self.interrupt_main)
