@@ -1,4 +1,4 @@
-"""`TrioToken`: how threads and signal handlers get a function run in a loop's thread.
+"""`lowlevel.current_trio_token`: the way into a running loop from other threads and from signal handlers.
 
 Semantics: Trio's, https://trio.readthedocs.io/en/stable/reference-lowlevel.html#trio.lowlevel.TrioToken
 """
@@ -6,117 +6,138 @@ Semantics: Trio's, https://trio.readthedocs.io/en/stable/reference-lowlevel.html
 from __future__ import annotations
 
 import asyncio
+import contextvars
 import threading
 from collections import deque
 from collections.abc import Callable
-from typing import Any, Final
+from typing import Any, NoReturn
 
-from ._core import checkpoint, wait_task_rescheduled
-from ._core import reschedule as _reschedule
 from ._errors import RunFinishedError
-from ._lowlevel import Abort, RaiseCancel, current_task, spawn_system_task
+
+Call = tuple[Callable[..., object], tuple[Any, ...]]
 
 
 class TrioToken:
-    """One run of a loop, for `run_sync_soon` from wherever. Made by `current_trio_token()` only."""
+    """One running loop, for those outside of it. There is one for each loop: see `current_trio_token`."""
 
-    __slots__ = ("__weakref__", "_closed", "_idempotent", "_lock", "_loop", "_queue", "_task", "_woken")
+    __slots__ = (
+        "_calls", "_context", "_finished", "_idempotent", "_lock", "_loop", "_scheduled", "__weakref__"
+    )  # fmt: skip
 
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
-        self._loop: Final = loop
-        self._lock = threading.RLock()  # a signal handler may come while its own thread holds it
-        self._queue: deque[tuple[Callable[..., object], tuple[Any, ...]]] = deque()
-        self._idempotent: dict[tuple[Callable[..., object], tuple[Any, ...]], None] = {}
-        self._closed = False
-        self._woken = True
-        """Nobody has to wake the task: it runs, or is about to."""
-        self._task: asyncio.Task[Any] | None = None
+        self._loop = loop
+        self._context: contextvars.Context = vars(loop).get("_system_context") or contextvars.Context()
+        self._calls: deque[Call] = deque()
+        self._idempotent: dict[Call, None] = {}
+        # Reentrant: a signal handler may come in while its own thread is in here.
+        self._lock = threading.RLock()
+        # The loop has been told that there are calls. Invariant: true while there are any.
+        self._scheduled = False
+        self._finished = False
 
     def run_sync_soon(self, sync_fn: Callable[..., object], *args: Any, idempotent: bool = False) -> None:
-        """Have `sync_fn(*args)` called in the loop's thread, soon, first come first served; returns at once.
+        """Let the loop call `sync_fn(*args)` soon. From any thread, and from signal handlers.
 
-        Can be called from any thread and from signal handlers. With `idempotent`, a call that waits already is not
-        queued again. What `sync_fn` raises ends the run with an InternalError. RunFinishedError if the run is over.
+        Calls are made in the order in which they were asked for. With `idempotent`, a call that equals one which
+        is still to be made is dropped (function and arguments have to be hashable), and its order is among its own
+        kind. If the function raises, that is treated as a system task's failure. RunFinishedError if the loop has
+        ended; a call that was accepted is made.
         """
         with self._lock:
-            if self._closed or self._loop.is_closed():
-                raise RunFinishedError("run() has finished")
+            if self._finished:
+                raise RunFinishedError("the loop has ended")
             if idempotent:
-                self._idempotent[(sync_fn, args)] = None
+                self._idempotent[sync_fn, args] = None
             else:
-                self._queue.append((sync_fn, args))
-            if not self._woken:
-                self._woken = True
-                self._loop.call_soon_threadsafe(self._wake)
+                self._calls.append((sync_fn, args))
+            if self._scheduled:
+                return
+            self._scheduled = True
+            self._loop.call_soon_threadsafe(self._run_calls, context=self._context)
 
-    def _wake(self) -> None:
-        if self._task is not None:
-            task, self._task = self._task, None
-            _reschedule(task)
+    def _run_calls(self) -> None:
+        """Makes the calls that are there now; those that come meanwhile have to wait for others to run."""
+        with self._lock:
+            self._scheduled = False
+            ordinary, idempotent = len(self._calls), list(self._idempotent)
+        try:
+            for _ in range(ordinary):
+                self._make(self._calls.popleft())
+            for call in idempotent:
+                del self._idempotent[call]  # from now on the same call is a new one
+                self._make(call)
+        finally:
+            # After an exception that ends the loop too: nothing that was accepted is forgotten.
+            with self._lock:
+                if (self._calls or self._idempotent) and not self._scheduled and not self._finished:
+                    self._scheduled = True
+                    self._loop.call_soon_threadsafe(self._run_calls, context=self._context)
 
-    def _run_queued(self) -> None:
-        """Runs what is queued now; what that queues comes later, so that it can keep nobody else from running."""
-        for _ in range(len(self._queue)):
-            self._call(*self._queue.popleft())
-        for call in list(self._idempotent):
-            # Taken out first: once it runs, it may be queued again.
-            del self._idempotent[call]
-            self._call(*call)
-
-    def _call(self, sync_fn: Callable[..., object], args: tuple[Any, ...]) -> None:
+    def _make(self, call: Call) -> None:
+        sync_fn, args = call
         try:
             sync_fn(*args)
+        except (KeyboardInterrupt, SystemExit):
+            raise  # they end the loop, as in any callback
         except BaseException as exc:
-            _fail(self._loop, exc)
+            self._crashed(exc)
 
-    async def _serve(self) -> None:
-        """The system task in which the calls are made."""
-
-        def give_up(_: RaiseCancel) -> Abort:
-            self._task = None
-            return Abort.SUCCEEDED
+    def _crashed(self, exc: BaseException) -> None:
+        from ._lowlevel import spawn_system_task
 
         try:
-            while True:
-                self._run_queued()
-                with self._lock:
-                    self._woken = bool(self._queue or self._idempotent)
-                if self._woken:
-                    await checkpoint()
-                else:
-                    self._task = current_task()
-                    await wait_task_rescheduled(give_up)
-        finally:
-            with self._lock:
-                self._closed = True
-            while self._queue or self._idempotent:
-                self._run_queued()
+            spawn_system_task(_raise, exc, name="a call of run_sync_soon")
+        except RuntimeError:  # the system tasks have ended
+            late: Any = vars(self._loop).get("_late_nursery")
+            if late is not None:
+                late.start_soon(_raise, exc)
+            else:
+                self._loop.call_exception_handler({"message": "a call of run_sync_soon failed", "exception": exc})
 
     def _size(self) -> int:
-        return len(self._queue) + len(self._idempotent)
+        """How many calls are still to be made."""
+        return len(self._calls) + len(self._idempotent)
+
+    def _finish(self) -> None:
+        """The run is over: no more calls are accepted, and those that were are made now. Idempotent.
+
+        Called on the loop's thread, while it still runs if that is possible.
+        """
+        with self._lock:
+            if self._finished:
+                return
+            self._finished = True
+        self._run_calls()
+
+    async def _serve(self) -> None:
+        """A task of a run that ends the token when it is cancelled: while the loop still runs, and after the rest."""
+        try:
+            await self._loop.create_future()
+        finally:
+            self._finish()
 
 
-async def _raise(exc: BaseException) -> None:
+async def _raise(exc: BaseException) -> NoReturn:
     raise exc
 
 
-def _fail(loop: asyncio.AbstractEventLoop, exc: BaseException) -> None:
-    """Ends the run with what a call raised."""
-    late = vars(loop).get("_late_nursery")
-    try:
-        spawn_system_task(_raise, exc)
-    except RuntimeError:
-        # The system tasks have ended.
-        if late is None:
-            raise
-        late.start_soon(_raise, exc)
-
-
 def current_trio_token() -> TrioToken:
-    """The running loop's token: the same object in all of a run. RuntimeError outside of one."""
-    loop = asyncio.get_running_loop()
-    token: TrioToken | None = vars(loop).get("_token")
-    if token is None:
-        token = vars(loop)["_token"] = TrioToken(loop)
-        spawn_system_task(token._serve, name="<TrioToken.run_sync_soon task>")
-    return token
+    """The running loop's token. RuntimeError outside of one."""
+    loop = asyncio._get_running_loop()
+    if loop is None:
+        raise RuntimeError("must be called from async context")
+    return _token_of(loop)
+
+
+def _token_of(loop: asyncio.AbstractEventLoop) -> TrioToken:
+    found: TrioToken | None = vars(loop).get("_token")
+    if found is None:
+        found = vars(loop)["_token"] = TrioToken(loop)
+    return found
+
+
+def _finish_token(loop: asyncio.AbstractEventLoop) -> None:
+    """The loop is being closed."""
+    found: TrioToken | None = vars(loop).get("_token")
+    if found is not None:
+        found._finish()

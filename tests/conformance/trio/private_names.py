@@ -36,6 +36,16 @@ class _RunContext:
     runner = _Runner()
 
 
+class AsyncContextManagerMixin:
+    """`async with` by `acquire` and `release`."""
+
+    async def __aenter__(self) -> None:
+        await self.acquire()  # type: ignore[attr-defined]
+
+    async def __aexit__(self, *exc: object) -> None:
+        self.release()  # type: ignore[attr-defined]
+
+
 def _count_context_run_tb_frames() -> int:
     return 0
 
@@ -53,7 +63,9 @@ PRIVATE: dict[str, dict[str, Any]] = {
         "DEADLINE_HEAP_MIN_PRUNE_THRESHOLD": 1000,
         "_count_context_run_tb_frames": _count_context_run_tb_frames,
         "_r": random.Random(),
+        "_ALLOW_DETERMINISTIC_SCHEDULING": True,
     },
+    "trio._sync": {"AsyncContextManagerMixin": AsyncContextManagerMixin},
     "trio._core._parking_lot": {"GLOBAL_PARKING_LOT_BREAKER": {}},
     "trio._highlevel_open_tcp_stream": {
         "close_all": "segue._tcp:close_all",
