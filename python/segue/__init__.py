@@ -29,6 +29,7 @@ if TYPE_CHECKING:
         BusyResourceError,
         ClosedResourceError,
         EndOfChannel,
+        NeedHandshakeError,
         RunFinishedError,
         WouldBlock,
     )
@@ -50,7 +51,17 @@ if TYPE_CHECKING:
         sleep_until,
     )
     from ._signals import open_signal_receiver
+    from ._socket_streams import SocketListener, SocketStream, open_unix_socket
+    from ._streams import StapledStream, aclose_forcefully, serve_listeners
     from ._sync import Condition, StrictFIFOLock, open_memory_channel
+    from ._tcp import open_tcp_listeners, open_tcp_stream, serve_tcp
+    from ._tls_streams import (
+        SSLListener,
+        SSLStream,
+        open_ssl_over_tcp_listeners,
+        open_ssl_over_tcp_stream,
+        serve_ssl_over_tcp,
+    )
 
 __all__ = [
     "BrokenResourceError",
@@ -69,11 +80,17 @@ __all__ = [
     "Lock",
     "MemoryReceiveChannel",
     "MemorySendChannel",
+    "NeedHandshakeError",
     "Nursery",
     "Process",
     "RunFinishedError",
     "Runner",
+    "SSLListener",
+    "SSLStream",
     "Semaphore",
+    "SocketListener",
+    "SocketStream",
+    "StapledStream",
     "StrictFIFOLock",
     "TASK_STATUS_IGNORED",
     "Task",
@@ -81,6 +98,8 @@ __all__ = [
     "TooSlowError",
     "WouldBlock",
     "__version__",
+    "abc",
+    "aclose_forcefully",
     "cancellation",
     "checkpoint",
     "current_effective_deadline",
@@ -97,11 +116,20 @@ __all__ = [
     "open_memory_channel",
     "open_nursery",
     "open_signal_receiver",
+    "open_ssl_over_tcp_listeners",
+    "open_ssl_over_tcp_stream",
+    "open_tcp_listeners",
+    "open_tcp_stream",
+    "open_unix_socket",
     "run",
     "run_process",
+    "serve_listeners",
+    "serve_ssl_over_tcp",
+    "serve_tcp",
     "sleep",
     "sleep_forever",
     "sleep_until",
+    "socket",
     "testing",
     "to_thread",
     "trio",
@@ -126,11 +154,17 @@ _WHERE = {
     "Lock": "_core",
     "MemoryReceiveChannel": "_core",
     "MemorySendChannel": "_core",
+    "NeedHandshakeError": "_errors",
     "Nursery": "_nursery",
     "Process": "_process",
     "RunFinishedError": "_errors",
     "Runner": "_runners",
+    "SSLListener": "_tls_streams",
+    "SSLStream": "_tls_streams",
     "Semaphore": "_core",
+    "SocketListener": "_socket_streams",
+    "SocketStream": "_socket_streams",
+    "StapledStream": "_streams",
     "StrictFIFOLock": "_sync",
     "TASK_STATUS_IGNORED": "_nursery",
     "Task": "_core",
@@ -138,6 +172,7 @@ _WHERE = {
     "TooSlowError": "_scopes",
     "WouldBlock": "_errors",
     "__version__": "_core",
+    "aclose_forcefully": "_streams",
     "cancellation": "_core",
     "checkpoint": "_core",
     "current_effective_deadline": "_core",
@@ -152,8 +187,16 @@ _WHERE = {
     "open_memory_channel": "_sync",
     "open_nursery": "_nursery",
     "open_signal_receiver": "_signals",
+    "open_ssl_over_tcp_listeners": "_tls_streams",
+    "open_ssl_over_tcp_stream": "_tls_streams",
+    "open_tcp_listeners": "_tcp",
+    "open_tcp_stream": "_tcp",
+    "open_unix_socket": "_socket_streams",
     "run": "_runners",
     "run_process": "_process",
+    "serve_listeners": "_streams",
+    "serve_ssl_over_tcp": "_tls_streams",
+    "serve_tcp": "_tcp",
     "sleep": "_scopes",
     "sleep_forever": "_scopes",
     "sleep_until": "_scopes",
@@ -162,7 +205,7 @@ _WHERE = {
 }
 
 
-_MODULES = frozenset({"from_thread", "lowlevel", "testing", "to_thread", "trio"})
+_MODULES = frozenset({"abc", "from_thread", "lowlevel", "socket", "testing", "to_thread", "trio"})
 
 
 def _load(name: str) -> Any:

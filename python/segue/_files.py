@@ -15,6 +15,8 @@ from ._stream_abc import AsyncResource
 from ._threads import to_thread_run_sync
 
 if TYPE_CHECKING:
+    from typing import Self
+
     from _typeshed import (
         OpenBinaryMode,
         OpenBinaryModeReading,
@@ -23,7 +25,7 @@ if TYPE_CHECKING:
         OpenTextMode,
         StrOrBytesPath,
     )
-    from typing_extensions import Buffer, Self
+    from typing_extensions import Buffer
 
 F = TypeVar("F")
 F_co = TypeVar("F_co", covariant=True)

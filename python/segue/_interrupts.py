@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable
 from typing import Any, TypeVar
 
@@ -22,5 +23,12 @@ def disable_ki_protection(fn: F, /) -> F:
 
 
 def currently_ki_protected() -> bool:
-    """False: no code is exempt by itself from being interrupted by Ctrl-C."""
-    return False
+    """Whether Ctrl-C doesn't interrupt the code that runs now: a system task, or a callback of the loop."""
+    loop = asyncio._get_running_loop()
+    if loop is None:
+        return False
+    task: Any = asyncio.current_task(loop)
+    if task is None:
+        return True
+    system = vars(loop).get("_system_nursery")
+    return system is not None and task.parent_nursery is system

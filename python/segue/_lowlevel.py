@@ -32,9 +32,16 @@ def _ask_to_abort(abort_fn: Callable[[RaiseCancel], Abort], task: asyncio.Task[A
     def raise_cancel() -> NoReturn:
         raise _cancelled_error_for(task)
 
-    answer = abort_fn(raise_cancel)
-    if not isinstance(answer, Abort):
-        raise TypeError(f"abort function must return Abort enum, not {answer!r}")
+    try:
+        answer = abort_fn(raise_cancel)
+        if not isinstance(answer, Abort):
+            raise TypeError(f"abort function must return Abort enum, not {answer!r}")
+    except BaseException as exc:
+        crash = vars(task.get_loop()).get("_crash")
+        if crash is None:
+            raise
+        crash(exc)
+        return False
     return answer is Abort.SUCCEEDED
 
 
@@ -156,15 +163,35 @@ def spawn_system_task(
     if not asyncio.iscoroutine(coro):
         raise _not_async(async_fn, coro)
     attributes = vars(loop)
+    named = str(name) if name is not None else _name_of(async_fn)
     if context is None:
-        context = attributes.get("_system_context") or contextvars.copy_context()
-    task: asyncio.Task[Any] = Task(
-        coro, loop=loop, name=str(name) if name is not None else _name_of(async_fn), context=context
-    )
+        context = attributes.get("_system_context")
+        context = context.copy() if context is not None else contextvars.copy_context()
+    if "_root_task" in attributes:
+        return _spawn_in_run(attributes, async_fn, coro, named, context)
+    task: asyncio.Task[Any] = Task(coro, loop=loop, name=named, context=context)
     running: set[asyncio.Task[Any]] = attributes.setdefault("_system_tasks", set())
     running.add(task)
     task.add_done_callback(_system_task_ended)
     return task
+
+
+def _spawn_in_run(
+    attributes: dict[str, Any],
+    async_fn: Callable[..., Awaitable[Any]],
+    coro: Any,
+    name: str,
+    context: contextvars.Context,
+) -> asyncio.Task[Any]:
+    """As a task of the nursery that `segue.trio.run` has for them."""
+    nursery = attributes.get("_system_nursery")
+    if nursery is None:
+        coro.close()
+        raise RuntimeError("Nursery is closed to new arrivals")
+    before = nursery.child_tasks
+    context.run(nursery._spawn, async_fn, coro, name)
+    (task,) = nursery.child_tasks - before
+    return task  # type: ignore[no-any-return]
 
 
 def _system_task_ended(task: asyncio.Task[Any]) -> None:
@@ -182,7 +209,7 @@ def _system_task_ended(task: asyncio.Task[Any]) -> None:
 class _Readiness:
     """Who waits for which descriptor on one loop."""
 
-    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
+    def __init__(self, loop: Any) -> None:
         self.loop = loop
         self.waiting: dict[tuple[int, bool], asyncio.Future[None]] = {}
 
@@ -195,7 +222,6 @@ class _Readiness:
         woken: asyncio.Future[None] = self.loop.create_future()
         self.waiting[key] = woken
         add = self.loop.add_reader if to_read else self.loop.add_writer
-        remove = self.loop.remove_reader if to_read else self.loop.remove_writer
         try:
             add(fd, _wake, woken)
         except BaseException:
@@ -205,8 +231,13 @@ class _Readiness:
             await woken
         finally:
             if self.waiting.get(key) is woken:
-                del self.waiting[key]
-                remove(fd)
+                self._stop(key)
+
+    def _stop(self, key: tuple[int, bool]) -> None:
+        del self.waiting[key]
+        # Without asking, as remove_reader does, whose descriptor it is: add_reader has.
+        fd, to_read = key
+        (self.loop._remove_reader if to_read else self.loop._remove_writer)(fd)
 
     async def wait_readable(self, fd: Any) -> None:
         await self.wait(_descriptor(fd), True)
@@ -218,9 +249,10 @@ class _Readiness:
         from ._errors import ClosedResourceError
 
         for to_read in (True, False):
-            woken = self.waiting.pop((fd, to_read), None)
+            key = (fd, to_read)
+            woken = self.waiting.get(key)
             if woken is not None:
-                (self.loop.remove_reader if to_read else self.loop.remove_writer)(fd)
+                self._stop(key)
                 if not woken.done():
                     woken.set_exception(ClosedResourceError("another task closed this fd"))
 

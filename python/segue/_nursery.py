@@ -14,12 +14,15 @@ import functools
 import inspect
 from collections.abc import Awaitable, Callable
 from types import TracebackType
-from typing import Any, Final
+from typing import Any, Final, Generic, NoReturn, TypeVar
 
 from ._core import CancelScope, NurseryCore, cancellation
+from ._errors import InternalError
+
+T = TypeVar("T")
 
 
-class TaskStatus:
+class TaskStatus(Generic[T]):
     """What `Nursery.start` gives to the function it starts, as `task_status`."""
 
     __slots__ = ("_caller", "_nursery", "_started", "_value")
@@ -30,7 +33,10 @@ class TaskStatus:
         self._started = False
         self._value: Any = None
 
-    def started(self, value: Any = None) -> None:
+    def __repr__(self) -> str:
+        return f"<TaskStatus, {'started' if self._started else 'not started'}, at {id(self):#x}>"
+
+    def started(self, value: T | None = None) -> None:
         """Let `start()` return `value`; the task now belongs to the nursery. RuntimeError if called twice."""
         if self._started:
             raise RuntimeError("task_status.started() was called twice")
@@ -71,6 +77,11 @@ class Nursery(NurseryCore):
         self, scope: CancelScope, parent: asyncio.Task[Any], loop: asyncio.AbstractEventLoop
     ) -> None:
         self._exceptions: list[BaseException] = []
+        self._was_combined = False
+        """What it raises is a group that was made here."""
+
+    def __init_subclass__(cls) -> NoReturn:
+        raise TypeError("Nursery can't be subclassed")
 
     async def start(self, async_fn: Callable[..., Awaitable[Any]], /, *args: Any, name: object = None) -> Any:
         """Start `async_fn(*args, task_status=...)`, wait until it calls `task_status.started(value)`,
@@ -82,18 +93,27 @@ class Nursery(NurseryCore):
         """
         self._check_open()
         self._starting(1)
+        several = None
         try:
-            async with _NurseryBlock(for_one=True) as caller:
-                status = TaskStatus(caller, self)
+            async with _NurseryBlock(strict=False) as caller:
+                status: TaskStatus[Any] = TaskStatus(caller, self)
                 caller._start(async_fn, args, status, name)
+        except BaseExceptionGroup as group:
+            if not caller._was_combined:
+                raise
+            several = group
         finally:
             self._starting(-1)
+        if several is not None:
+            raise InternalError(
+                "only one task belongs into the nursery of start(); did the task start others in its parent_nursery?"
+            ) from several
         if not status._started:
             raise RuntimeError(f"child exited without calling task_status.started(): {_name_of(async_fn)}")
         return status._value
 
     def _start(
-        self, async_fn: Callable[..., Awaitable[Any]], args: tuple[Any, ...], status: TaskStatus, name: object
+        self, async_fn: Callable[..., Awaitable[Any]], args: tuple[Any, ...], status: TaskStatus[Any], name: object
     ) -> None:
         if asyncio.iscoroutine(async_fn) or not callable(async_fn):
             raise _not_async(async_fn, None)
@@ -114,12 +134,12 @@ class Nursery(NurseryCore):
         self._exceptions.append(exc)
         self.cancel_scope._cancel_for_failure(exc, task)
 
-    async def _wait(self, exc: BaseException | None, for_one: bool) -> BaseException | None:
+    async def _wait(self, exc: BaseException | None, strict: bool) -> BaseException | None:
         """The block has ended with `exc`: wait for the children; returns what all of them raised.
 
         A schedule point, not a cancel point: the scopes around cancel the children, and they end by
         themselves. A `Task.cancel()` is not swallowed: it cancels the nursery and is passed on.
-        `for_one`: a lone exception is not wrapped in a group.
+        Not `strict`: a lone exception is not wrapped in a group.
         """
         parent = self.parent_task
         if exc is not None:
@@ -141,7 +161,11 @@ class Nursery(NurseryCore):
             self.cancel_scope._hold(False)
         found, self._exceptions = self._exceptions, []
         try:
-            return found[0] if for_one and len(found) == 1 else _combined(found)
+            if not strict and len(found) == 1:
+                return found[0]
+            combined = _combined(found)
+            self._was_combined = isinstance(combined, BaseExceptionGroup)
+            return combined
         finally:
             found.clear()  # no cycle of exceptions and frames
 
@@ -196,13 +220,20 @@ def _not_async(async_fn: object, returned: object) -> TypeError:
 class _NurseryBlock:
     """What `open_nursery()` returns: `async with` only."""
 
-    __slots__ = ("_for_one", "_nursery")
+    __slots__ = ("_nursery", "_strict")
 
-    def __init__(self, *, for_one: bool = False) -> None:
-        self._for_one = for_one
+    def __init__(self, *, strict: bool | None = None) -> None:
+        self._strict = strict
+
+    def __enter__(self) -> NoReturn:
+        raise RuntimeError("use 'async with open_nursery(...)', not 'with open_nursery(...)'")
+
+    def __exit__(self, *_: object) -> None: ...
 
     async def __aenter__(self) -> Nursery:
         loop = asyncio.get_running_loop()
+        if self._strict is None:
+            self._strict = vars(loop).get("_strict_exception_groups", True)
         scope = CancelScope()
         scope.__enter__()
         parent = asyncio.current_task()
@@ -216,20 +247,37 @@ class _NurseryBlock:
         self, kind: type[BaseException] | None, exc: BaseException | None, tb: TracebackType | None
     ) -> bool:
         nursery = self._nursery
-        raised = await nursery._wait(exc, self._for_one)
+        raised = await nursery._wait(exc, self._strict is not False)
         try:
             nursery._listed(False)
             _open_nurseries(nursery.parent_task.get_loop()).discard(nursery)
             return nursery.cancel_scope._close(raised, exc)
+        except BaseExceptionGroup as group:
+            if self._strict is not False or not nursery._was_combined or len(group.exceptions) != 1:
+                raise
+            lone = group.exceptions[0]
         finally:
             del raised, exc, tb, nursery, self  # no cycle of exceptions and frames
+        before = lone.__context__
+        try:
+            raise lone
+        finally:
+            lone.__context__ = before
+            del lone, before
 
 
-def open_nursery() -> _NurseryBlock:
+def open_nursery(strict_exception_groups: bool | None = None) -> _NurseryBlock:
     """A nursery: `async with segue.open_nursery() as nursery: nursery.start_soon(f, x)`.
 
     The block is left when all its tasks have ended. If one raises, the others are cancelled, and what
     was raised comes out as an ExceptionGroup. Leaving is a schedule point, never by itself a cancel
     point.
+
+    `strict_exception_groups`: False, which Trio has deprecated, lets a single exception out without a group.
+    By default what `segue.trio.run` was told, else True.
     """
-    return _NurseryBlock()
+    if strict_exception_groups is not None and not strict_exception_groups:
+        from .trio._run import _warn_of_lone_exceptions
+
+        _warn_of_lone_exceptions()
+    return _NurseryBlock(strict=strict_exception_groups)

@@ -9,7 +9,8 @@ import asyncio
 import math
 from types import TracebackType
 
-from ._core import CancelScope, current_time
+from ._core import CancelScope, current_time, wait_task_rescheduled
+from ._lowlevel import Abort, RaiseCancel
 
 Cancelled = asyncio.CancelledError
 
@@ -20,9 +21,9 @@ class TooSlowError(TimeoutError):
 
 def _check_seconds(seconds: float) -> float:
     if math.isnan(seconds):
-        raise ValueError("seconds must not be NaN")
+        raise ValueError("`seconds` must not be NaN")
     if seconds < 0:
-        raise ValueError(f"seconds must not be negative, got {seconds}")
+        raise ValueError("`seconds` must be non-negative")
     return seconds
 
 
@@ -83,6 +84,11 @@ async def sleep_until(deadline: float) -> None:
     await sleep(max(0.0, deadline - current_time()))
 
 
+def _may_be_cancelled(_: RaiseCancel) -> Abort:
+    return Abort.SUCCEEDED
+
+
 async def sleep_forever() -> None:
-    """Wait until cancelled."""
-    await asyncio.get_running_loop().create_future()
+    """Wait until cancelled. RuntimeError if somebody wakes the task by `lowlevel.reschedule`."""
+    await wait_task_rescheduled(_may_be_cancelled)
+    raise RuntimeError("should never have been rescheduled!")

@@ -113,13 +113,6 @@ class TrioToken:
         for request in list(self._asking):
             request.too_late()
 
-    async def _serve(self) -> None:
-        """A task of a run that ends the token when it is cancelled: while the loop still runs, and after the rest."""
-        try:
-            await self._loop.create_future()
-        finally:
-            self._finish()
-
 
 async def _raise(exc: BaseException) -> NoReturn:
     raise exc

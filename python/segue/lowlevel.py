@@ -15,6 +15,8 @@ from ._core import (
     reschedule,
     wait_task_rescheduled,
 )
+from ._detached import reattach_detached_coroutine_object, temporarily_detach_coroutine_object
+from ._idna import encode_hostname
 from ._instruments import add_instrument, remove_instrument
 from ._interrupts import currently_ki_protected, disable_ki_protection, enable_ki_protection
 from ._lowlevel import (
@@ -65,15 +67,18 @@ __all__ = [
     "currently_ki_protected",
     "disable_ki_protection",
     "enable_ki_protection",
+    "encode_hostname",
     "in_run",
     "in_task",
     "notify_closing",
     "open_process",
+    "reattach_detached_coroutine_object",
     "remove_instrument",
     "remove_parking_lot_breaker",
     "reschedule",
     "spawn_system_task",
     "start_thread_soon",
+    "temporarily_detach_coroutine_object",
     "wait_readable",
     "wait_task_rescheduled",
     "wait_writable",

@@ -11,8 +11,8 @@ from __future__ import annotations
 import asyncio
 import contextvars
 import signal
-import sys
 import threading
+import warnings
 from collections.abc import Awaitable, Callable, Sequence
 from types import FrameType
 from typing import Any, TypeVar
@@ -20,9 +20,10 @@ from typing import Any, TypeVar
 from .._clock import Clock
 from .._errors import InternalError
 from .._instruments import Instrument, instruments_of
+from .._interrupts import currently_ki_protected
 from .._loop import EventLoop
-from .._nursery import Nursery, _name_of, _not_async, open_nursery
-from .._token import TrioToken
+from .._nursery import _not_async, open_nursery
+from .._token import _finish_token
 from .._waits import waits_of
 
 T = TypeVar("T")
@@ -30,6 +31,14 @@ T = TypeVar("T")
 
 class TrioDeprecationWarning(FutureWarning):
     """Something that still works but shouldn't be used any more."""
+
+
+def _warn_of_lone_exceptions() -> None:
+    warnings.warn(
+        "strict_exception_groups=False is deprecated; handle exception groups instead (`except*`)",
+        TrioDeprecationWarning,
+        stacklevel=3,
+    )
 
 
 class _ClockedLoop(EventLoop):
@@ -60,6 +69,8 @@ def run(
     """
     if asyncio._get_running_loop() is not None:
         raise RuntimeError("Attempted to call run() from inside a run()")
+    if not strict_exception_groups:
+        _warn_of_lone_exceptions()
     if clock is None:
         loop: EventLoop = EventLoop()
     else:
@@ -90,51 +101,67 @@ class _Run:
         self.main: asyncio.Task[Any] | None = None
         self.interrupted = False
         self.not_started: BaseException | None = None
-        self.root_was_waiting = False
+        self.ended = False
+        self.crashed: BaseException | None = None
 
     def go(self, clock: Clock | None, instruments: Sequence[Instrument]) -> Any:
         loop = self.loop
         attributes = vars(loop)
         attributes["_system_context"] = contextvars.copy_context()
         attributes["_strict_exception_groups"] = self.strict
-        told = instruments_of(loop)
+        attributes["_crash"] = self.crash
         handler_before = self.take_sigint()
         try:
             for instrument in instruments:
-                told.add(instrument)
+                instruments_of(loop).add(instrument)
             if clock is not None:
                 clock.start_clock()
                 waits = waits_of(loop)
                 waits.clock = clock
                 waits.changed()
-            root = attributes["_root_task"] = loop.create_task(self.init(), name="<init>")
-            self.until_done(root)
-            return self.outcome(root)
+            self.until_done()
+            return self.outcome(attributes["_root_task"])
         finally:
             if handler_before is not None:
                 signal.signal(signal.SIGINT, handler_before)
             # A task holds its loop, and the loop's attributes hold tasks.
-            for name in ("_root_task", "_system_nursery", "_late_nursery", "_token"):
+            for name in ("_root_task", "_system_nursery", "_late_nursery", "_token", "_crash"):
                 attributes.pop(name, None)
             loop.close()
             self.main = None
 
-    def until_done(self, root: asyncio.Task[None]) -> None:
+    def until_done(self) -> None:
         """Runs the loop. An interrupt that a task raised leaves it, but the task's parent has it already."""
-        told = instruments_of(self.loop)
-        self.loop.call_soon(told.tell, "before_run")
-        while not root.done():
+        self.loop.call_soon(self.begin)
+        while not self.ended:
             try:
-                self.loop.run_until_complete(root)
-            except BaseException:
-                if not root.done() and self.loop.is_closed():
+                self.loop.run_forever()
+            except (KeyboardInterrupt, SystemExit):
+                if "_root_task" not in vars(self.loop):
                     raise
-        self.loop.run_until_complete(self.loop.shutdown_asyncgens())
         self.loop.run_until_complete(self.loop.shutdown_default_executor())
+
+    def begin(self) -> None:
+        instruments_of(self.loop).tell("before_run")
+        root = vars(self.loop)["_root_task"] = self.loop.create_task(self.init(), name="<init>")
+        root.add_done_callback(self.end)
+
+    def end(self, _: asyncio.Task[None]) -> None:
+        self.ended = True
+        instruments_of(self.loop).tell("after_run")
+        self.loop.stop()
+
+    def crash(self, exc: BaseException) -> None:
+        """Something is wrong that no task can be told: ends the run at once."""
+        self.crashed = exc
+        self.ended = True
+        self.loop.stop()
 
     def outcome(self, root: asyncio.Task[None]) -> Any:
         """What `run` returns or raises."""
         main, self.main = self.main, None
+        if self.crashed is not None:
+            raise InternalError("an abort function has failed") from self.crashed
         try:
             root.result()
         except BaseException as exc:
@@ -170,19 +197,11 @@ class _Run:
                     main_nursery._child_failed = _ignored  # type: ignore[method-assign]
                     main_nursery._spawn(self.async_fn, coro, None)
                     (self.main,) = main_nursery.child_tasks
-                    token = attributes["_token"] = TrioToken(loop)
-                    serve = token._serve()
-                    attributes["_system_context"].run(
-                        late_nursery._spawn, token._serve, serve, "<TrioToken.run_sync_soon task>"
-                    )
-                    # A nursery keeps no task from being collected by itself.
-                    del coro, serve
+                    del coro
                 system_nursery.cancel_scope.cancel(reason="the main task has ended")
-            await self.finalize_generators()
-            late_nursery.cancel_scope.cancel(reason="the run has ended")
-
-    async def finalize_generators(self) -> None:
-        await self.loop.shutdown_asyncgens()
+            del attributes["_system_nursery"]
+            await self.loop.shutdown_asyncgens()
+            _finish_token(loop)
 
     # ---- Ctrl-C -----------------------------------------------------------------------------------------------------
 
@@ -198,7 +217,8 @@ class _Run:
 
     def on_sigint(self, _: int, frame: FrameType | None) -> None:
         """Raises in the program's code, if that runs; otherwise the main task is told when it waits."""
-        if not self.only_at_checkpoints and frame is not None and _is_programs_code(frame):
+        running = not self.only_at_checkpoints and frame is not None and _is_programs_code(frame)
+        if running and not currently_ki_protected():
             raise KeyboardInterrupt
         self.interrupted = True
         self.loop.call_soon_threadsafe(self.interrupt_main)

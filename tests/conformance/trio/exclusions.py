@@ -8,6 +8,7 @@ CANCELLED = "segue.Cancelled is asyncio.CancelledError: a public constructor, as
 SNIFFIO = "Segue's tasks are asyncio tasks: sniffio says asyncio"
 ASYNCIO = "Segue's tasks are asyncio tasks: awaiting a Future is allowed, and the error for a foreign one is asyncio's"
 INTERNALS = "looks into Trio's own scheduler, not at behaviour"
+DETERMINISM = "Segue's order is deterministic, always: the same program gives the same trace"
 KI = "KeyboardInterrupt protection is not by decorators: Ctrl-C is delivered to the main task"
 
 EXCLUDED: dict[str, str] = {
@@ -22,6 +23,7 @@ EXCLUDED: dict[str, str] = {
     "_core/_tests/test_cancelled.py::test_Cancelled_subclass": CANCELLED,
     "_core/_tests/test_cancelled.py::test_Cancelled_pickle": CANCELLED,
     "_core/_tests/test_cancelled.py::test_reason_delayed_ki": KI,
+    "_tests/test_scheduler_determinism.py::test_the_trio_scheduler_is_not_deterministic": DETERMINISM,
     "_core/_tests/test_run.py::test_sniffio_integration": SNIFFIO,
     "_core/_tests/test_run.py::test_error_in_run_loop": INTERNALS,
     "_core/_tests/test_run.py::test_context_run_tb_frames": INTERNALS,

@@ -36,6 +36,16 @@ class _RunContext:
     runner = _Runner()
 
 
+class AsyncContextManagerMixin:
+    """`async with` by `acquire` and `release`."""
+
+    async def __aenter__(self) -> None:
+        await self.acquire()  # type: ignore[attr-defined]
+
+    async def __aexit__(self, *exc: object) -> None:
+        self.release()  # type: ignore[attr-defined]
+
+
 def _count_context_run_tb_frames() -> int:
     return 0
 
@@ -57,6 +67,7 @@ OWN_NAMES = {
 }
 
 PRIVATE: dict[str, dict[str, Any]] = {
+    "trio": {"Path": "pathlib:Path"},  # trio.Path itself comes later
     "*": {
         "to_thread_run_sync": "segue.trio.to_thread:run_sync",
         "from_thread_run": "segue.trio.from_thread:run",
@@ -69,6 +80,26 @@ PRIVATE: dict[str, dict[str, Any]] = {
         "DEADLINE_HEAP_MIN_PRUNE_THRESHOLD": 1000,
         "_count_context_run_tb_frames": _count_context_run_tb_frames,
         "_r": random.Random(),
+        "_ALLOW_DETERMINISTIC_SCHEDULING": True,
     },
+    "trio._sync": {"AsyncContextManagerMixin": AsyncContextManagerMixin},
     "trio._core._parking_lot": {"GLOBAL_PARKING_LOT_BREAKER": {}},
+    "trio._highlevel_open_tcp_stream": {
+        "close_all": "segue._tcp:close_all",
+        "format_host_port": "segue._tcp:format_host_port",
+        "reorder_for_rfc_6555_section_5_4": "segue._tcp:try_another_family_second",
+    },
+    "trio._highlevel_open_unix_stream": {"close_on_error": "segue._socket_streams:close_on_error"},
+    "trio._highlevel_socket": {"overload": "typing:overload"},
+    "trio._socket": {
+        "_NUMERIC_ONLY": "segue._socket:_NUMERIC_ONLY",
+        "_SocketType": "segue._socket:SystemSocket",
+        "AddressFormat": "segue._socket:Address",
+        "_GetAddrInfoEntry": "segue._socket:AddrInfo",
+        "_try_sync": None,  # imported by test_socket.py, out of which test_highlevel_socket.py takes a function
+    },
+    "trio._ssl": {"_is_eof": "segue._tls_streams:_is_eof"},
+    "trio._util": {"ConflictDetector": "segue._conflicts:ConflictDetector"},
+    "trio.testing._check_streams": {"_assert_raises": "segue.testing._check_streams:assert_raises"},
+    "trio.testing._memory_streams": {"_UnboundedByteQueue": "segue.testing._memory_streams:ByteQueue"},
 }

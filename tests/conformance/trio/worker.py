@@ -88,7 +88,7 @@ def main() -> int:
         arguments += ["-p", f"no:{other}"]
     # As Trio's own configuration has it.
     arguments += ["-W", "error", "-o", "xfail_strict=true", "-o", "addopts=", "-c", str(Path(__file__).with_name("empty.ini"))]
-    arguments += ["--tb=short", "-q", "--no-header"]
+    arguments += ["--tb=short", "-q", "--no-header", "--run-slow"]
     if options.expression:
         arguments += ["-k", options.expression]
     if not options.verbose:
