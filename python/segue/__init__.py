@@ -35,6 +35,7 @@ if TYPE_CHECKING:
     from ._nursery import TASK_STATUS_IGNORED, Nursery, TaskStatus, open_nursery
     from ._policy import EventLoopPolicy, install, uninstall
     from ._runners import Runner, run
+    from ._safe_channel import as_safe_channel
     from ._scopes import (
         Cancelled,
         TooSlowError,
@@ -75,6 +76,7 @@ __all__ = [
     "TooSlowError",
     "WouldBlock",
     "__version__",
+    "as_safe_channel",
     "cancellation",
     "checkpoint",
     "current_effective_deadline",
@@ -124,6 +126,7 @@ _WHERE = {
     "TooSlowError": "_scopes",
     "WouldBlock": "_errors",
     "__version__": "_core",
+    "as_safe_channel": "_safe_channel",
     "cancellation": "_core",
     "checkpoint": "_core",
     "current_effective_deadline": "_core",

@@ -220,35 +220,35 @@ class _Readiness:
         if key in self.waiting:
             raise BusyResourceError("another task is already reading / writing this fd")
         woken: asyncio.Future[None] = self.loop.create_future()
-        self.waiting[key] = woken
         add = self.loop.add_reader if to_read else self.loop.add_writer
-        remove = self.loop.remove_reader if to_read else self.loop.remove_writer
-        try:
-            add(fd, _wake, woken)
-        except BaseException:
-            del self.waiting[key]
-            raise
+        add(fd, self.ready, key)
+        self.waiting[key] = woken
         try:
             await woken
         finally:
             if self.waiting.get(key) is woken:
-                del self.waiting[key]
-                remove(fd)
+                self.stop_waiting(key)
+
+    def stop_waiting(self, key: tuple[int, bool]) -> asyncio.Future[None]:
+        fd, to_read = key
+        (self.loop.remove_reader if to_read else self.loop.remove_writer)(fd)
+        return self.waiting.pop(key)
+
+    def ready(self, key: tuple[int, bool]) -> None:
+        # At once, not by the task when it runs: until then the descriptor would be reported ready again, and whoever waits for it
+        # next would be told so.
+        woken = self.stop_waiting(key)
+        if not woken.done():
+            woken.set_result(None)
 
     def closing(self, fd: int) -> None:
         from ._errors import ClosedResourceError
 
-        for to_read in (True, False):
-            woken = self.waiting.pop((fd, to_read), None)
-            if woken is not None:
-                (self.loop.remove_reader if to_read else self.loop.remove_writer)(fd)
+        for key in ((fd, True), (fd, False)):
+            if key in self.waiting:
+                woken = self.stop_waiting(key)
                 if not woken.done():
                     woken.set_exception(ClosedResourceError("another task closed this fd"))
-
-
-def _wake(woken: asyncio.Future[None]) -> None:
-    if not woken.done():
-        woken.set_result(None)
 
 
 def _readiness() -> _Readiness:

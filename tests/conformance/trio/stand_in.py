@@ -28,6 +28,8 @@ WHERE_NAMES_ARE = (
     "segue.trio.socket",
 )
 
+MODULES = ("testing", "lowlevel", "abc", "to_thread", "from_thread")
+
 
 def wheel() -> Path:
     """The folder of the installed wheel's package; it is found without being imported."""
@@ -78,6 +80,8 @@ class StandIn(types.ModuleType):
             return self._public_names()
         if name.startswith("__"):
             raise AttributeError(name)
+        if name == "trio":
+            return sys.modules["trio"]
         if hasattr(self, "__path__") and is_a_module(Path(self.__path__[0]) / name):
             return importlib.import_module(f"{self.__name__}.{name}")
         try:
@@ -88,13 +92,13 @@ class StandIn(types.ModuleType):
             return missing(self.__name__, name)
 
     def _public_names(self) -> list[str]:
-        names: dict[str, None] = {}
+        names: dict[str, None] = {"trio": None} if self.__name__ != "trio.testing" else {}
         for place in ("segue." + self.__name__, *WHERE_NAMES_ARE[:4]):
             try:
                 names.update(dict.fromkeys(importlib.import_module(place).__all__))
             except (ModuleNotFoundError, AttributeError):
                 continue
-        return [n for n in names if n not in ("testing", "lowlevel", "abc", "to_thread", "from_thread") and self._has(n)]
+        return [n for n in names if n == "trio" or (n not in MODULES and self._has(n))]
 
     def _has(self, name: str) -> bool:
         try:
