@@ -39,6 +39,7 @@ if TYPE_CHECKING:
     from ._policy import EventLoopPolicy, install, uninstall
     from ._process import Process, run_process
     from ._runners import Runner, run
+    from ._safe_channel import as_safe_channel
     from ._scopes import (
         Cancelled,
         TooSlowError,
@@ -100,6 +101,7 @@ __all__ = [
     "__version__",
     "abc",
     "aclose_forcefully",
+    "as_safe_channel",
     "cancellation",
     "checkpoint",
     "current_effective_deadline",
@@ -173,6 +175,7 @@ _WHERE = {
     "WouldBlock": "_errors",
     "__version__": "_core",
     "aclose_forcefully": "_streams",
+    "as_safe_channel": "_safe_channel",
     "cancellation": "_core",
     "checkpoint": "_core",
     "current_effective_deadline": "_core",

@@ -27,6 +27,7 @@ from typing import Any, Protocol, TypeVar, TypeVarTuple, Unpack, cast
 from . import _thread_cache
 from ._core import CapacityLimiter, Event, checkpoint, checkpoint_if_cancelled, reschedule, wait_task_rescheduled
 from ._errors import RunFinishedError
+from ._interrupts import INTERRUPTIBLE
 from ._lowlevel import Abort, RaiseCancel, RunVar, current_task, in_run, spawn_system_task
 from ._nursery import _not_async
 from ._outcome import Error, Value, capture
@@ -354,6 +355,10 @@ class _Request:
         if not inspect.isawaitable(coro):
             raise _not_async(self.fn, coro)
         return await coro
+
+
+# Ctrl-C goes to the thread that asked.
+INTERRUPTIBLE.update((_Request._call_sync.__code__, _Request._call_async.__code__))
 
 
 def _ask(trio_token: TrioToken | None, request: _Request) -> Any:

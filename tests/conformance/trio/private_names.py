@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import random
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 
@@ -29,7 +30,42 @@ class _Runner:
 
     @property
     def system_nursery(self) -> Any:
-        return self._loop["_system_nursery"]
+        return self._loop.get("_system_nursery", _CLOSED)
+
+    @property
+    def asyncgens(self) -> Any:
+        return self._loop["_generators"]
+
+    @property
+    def instruments(self) -> Any:
+        return self._loop["_instruments"]
+
+
+class _Closed:
+    _closed = True
+
+
+_CLOSED = _Closed()
+
+
+class _ParkingLotBreakers(Mapping[Any, list[Any]]):
+    """Trio's global table: which task breaks which lots when it ends."""
+
+    @staticmethod
+    def _now() -> dict[Any, list[Any]]:
+        from segue._core import _lots_broken_by
+
+        found = {task: _lots_broken_by(task) for task in asyncio.all_tasks()}
+        return {task: lots for task, lots in found.items() if lots}
+
+    def __getitem__(self, task: Any) -> list[Any]:
+        return self._now()[task]
+
+    def __iter__(self) -> Iterator[Any]:
+        return iter(self._now())
+
+    def __len__(self) -> int:
+        return len(self._now())
 
 
 class _RunContext:
@@ -51,7 +87,7 @@ def _count_context_run_tb_frames() -> int:
 
 
 # Modules of Segue that the tests look into, or change while they run: what stands there is the module itself.
-MODULES = {
+SAME_MODULES = {
     "trio._core._thread_cache": "segue._thread_cache",
     "trio._file_io": "segue._files",
     "trio._signals": "segue._signals",
@@ -83,7 +119,6 @@ PRIVATE: dict[str, dict[str, Any]] = {
         "_ALLOW_DETERMINISTIC_SCHEDULING": True,
     },
     "trio._sync": {"AsyncContextManagerMixin": AsyncContextManagerMixin},
-    "trio._core._parking_lot": {"GLOBAL_PARKING_LOT_BREAKER": {}},
     "trio._highlevel_open_tcp_stream": {
         "close_all": "segue._tcp:close_all",
         "format_host_port": "segue._tcp:format_host_port",
@@ -102,4 +137,5 @@ PRIVATE: dict[str, dict[str, Any]] = {
     "trio._util": {"ConflictDetector": "segue._conflicts:ConflictDetector"},
     "trio.testing._check_streams": {"_assert_raises": "segue.testing._check_streams:assert_raises"},
     "trio.testing._memory_streams": {"_UnboundedByteQueue": "segue.testing._memory_streams:ByteQueue"},
+    "trio._core._parking_lot": {"GLOBAL_PARKING_LOT_BREAKER": _ParkingLotBreakers()},
 }

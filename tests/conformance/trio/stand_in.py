@@ -16,7 +16,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from private_names import MODULES, OWN_NAMES, PRIVATE
+from private_names import OWN_NAMES, PRIVATE, SAME_MODULES
 
 WHERE_NAMES_ARE = (
     "segue.trio",
@@ -27,6 +27,8 @@ WHERE_NAMES_ARE = (
     "segue.trio.from_thread",
     "segue.trio.socket",
 )
+
+MODULES = ("testing", "lowlevel", "abc", "to_thread", "from_thread")
 
 
 def wheel() -> Path:
@@ -78,6 +80,8 @@ class StandIn(types.ModuleType):
             return self._public_names()
         if name.startswith("__"):
             raise AttributeError(name)
+        if name == "trio":
+            return sys.modules["trio"]
         if hasattr(self, "__path__") and is_a_module(Path(self.__path__[0]) / name):
             return importlib.import_module(f"{self.__name__}.{name}")
         try:
@@ -88,13 +92,14 @@ class StandIn(types.ModuleType):
             return missing(self.__name__, name)
 
     def _public_names(self) -> list[str]:
-        names: dict[str, None] = dict.fromkeys(PRIVATE.get(self.__name__, {}))
+        names: dict[str, None] = {"trio": None} if self.__name__ != "trio.testing" else {}
+        names.update(dict.fromkeys(PRIVATE.get(self.__name__, {})))
         for place in ("segue." + self.__name__, *WHERE_NAMES_ARE[:4]):
             try:
                 names.update(dict.fromkeys(importlib.import_module(place).__all__))
             except (ModuleNotFoundError, AttributeError):
                 continue
-        return [n for n in names if n not in ("testing", "lowlevel", "abc", "to_thread", "from_thread") and self._has(n)]
+        return [n for n in names if n == "trio" or (n not in MODULES and self._has(n))]
 
     def _has(self, name: str) -> bool:
         try:
@@ -135,8 +140,8 @@ class Finder:
         parts = name.split(".")
         if parts[0] != "trio" or "_tests" in parts:
             return None
-        if name in MODULES:
-            return importlib.util.spec_from_loader(name, Alias(name, MODULES[name]))
+        if name in SAME_MODULES:
+            return importlib.util.spec_from_loader(name, Alias(name, SAME_MODULES[name]))
         place = self.folder.joinpath(*parts[1:])
         if not is_a_module(place):
             return None
