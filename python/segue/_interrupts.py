@@ -13,8 +13,8 @@ from typing import Any, TypeVar
 
 F = TypeVar("F", bound=Callable[..., Any])
 
-# Functions of Segue that call a program's code on behalf of somebody who gets whatever that raises: it can be interrupted
-# wherever it runs.
+# Functions of Segue that call a program's code on behalf of somebody who gets whatever that raises: it can be
+# interrupted wherever it runs.
 INTERRUPTIBLE: set[CodeType] = set()
 
 

@@ -19,7 +19,7 @@ import inspect
 import sys
 import threading
 from collections import deque
-from collections.abc import Awaitable, Callable, Generator
+from collections.abc import Awaitable, Callable
 from functools import partial
 from queue import SimpleQueue
 from typing import Any, Protocol, TypeVar, TypeVarTuple, Unpack, cast
@@ -230,7 +230,7 @@ def _context_for_thread() -> contextvars.Context:
 
 async def to_thread_run_sync(
     sync_fn: Callable[[Unpack[Ts]], T],
-    *args: Unpack[Ts],
+    *args: *Ts,
     thread_name: str | None = None,
     abandon_on_cancel: bool = False,
     limiter: Limiter | None = None,
@@ -281,8 +281,8 @@ class _InContext:
         self._coro = coro
         self._context = context
 
-    def __await__(self) -> Generator[Any, Any, Any]:
-        return self  # type: ignore[return-value]
+    def __await__(self) -> Any:
+        return self
 
     def __iter__(self) -> _InContext:
         return self
@@ -385,7 +385,7 @@ def _ask(trio_token: TrioToken | None, request: _Request) -> Any:
 
 
 def from_thread_run(
-    afn: Callable[[Unpack[Ts]], Awaitable[T]], *args: Unpack[Ts], trio_token: TrioToken | None = None
+    afn: Callable[[Unpack[Ts]], Awaitable[T]], *args: *Ts, trio_token: TrioToken | None = None
 ) -> T:
     """From a worker thread: call `await afn(*args)` on the loop, and wait for what it returns or raises.
 
@@ -400,7 +400,7 @@ def from_thread_run(
 
 
 def from_thread_run_sync(
-    fn: Callable[[Unpack[Ts]], T], *args: Unpack[Ts], trio_token: TrioToken | None = None
+    fn: Callable[[Unpack[Ts]], T], *args: *Ts, trio_token: TrioToken | None = None
 ) -> T:
     """From a worker thread: call `fn(*args)` on the loop's thread, and wait for what it returns or raises.
 
