@@ -29,11 +29,15 @@ if TYPE_CHECKING:
         BusyResourceError,
         ClosedResourceError,
         EndOfChannel,
+        NeedHandshakeError,
+        RunFinishedError,
         WouldBlock,
     )
+    from ._files import open_file, wrap_file
     from ._loop import EventLoop, new_event_loop
     from ._nursery import TASK_STATUS_IGNORED, Nursery, TaskStatus, open_nursery
     from ._policy import EventLoopPolicy, install, uninstall
+    from ._process import Process, run_process
     from ._runners import Runner, run
     from ._safe_channel import as_safe_channel
     from ._scopes import (
@@ -47,7 +51,18 @@ if TYPE_CHECKING:
         sleep_forever,
         sleep_until,
     )
+    from ._signals import open_signal_receiver
+    from ._socket_streams import SocketListener, SocketStream, open_unix_socket
+    from ._streams import StapledStream, aclose_forcefully, serve_listeners
     from ._sync import Condition, StrictFIFOLock, open_memory_channel
+    from ._tcp import open_tcp_listeners, open_tcp_stream, serve_tcp
+    from ._tls_streams import (
+        SSLListener,
+        SSLStream,
+        open_ssl_over_tcp_listeners,
+        open_ssl_over_tcp_stream,
+        serve_ssl_over_tcp,
+    )
 
 __all__ = [
     "BrokenResourceError",
@@ -66,9 +81,17 @@ __all__ = [
     "Lock",
     "MemoryReceiveChannel",
     "MemorySendChannel",
+    "NeedHandshakeError",
     "Nursery",
+    "Process",
+    "RunFinishedError",
     "Runner",
+    "SSLListener",
+    "SSLStream",
     "Semaphore",
+    "SocketListener",
+    "SocketStream",
+    "StapledStream",
     "StrictFIFOLock",
     "TASK_STATUS_IGNORED",
     "Task",
@@ -76,6 +99,8 @@ __all__ = [
     "TooSlowError",
     "WouldBlock",
     "__version__",
+    "abc",
+    "aclose_forcefully",
     "as_safe_channel",
     "cancellation",
     "checkpoint",
@@ -83,20 +108,35 @@ __all__ = [
     "current_time",
     "fail_after",
     "fail_at",
+    "from_thread",
     "install",
     "lowlevel",
     "move_on_after",
     "move_on_at",
     "new_event_loop",
+    "open_file",
     "open_memory_channel",
     "open_nursery",
+    "open_signal_receiver",
+    "open_ssl_over_tcp_listeners",
+    "open_ssl_over_tcp_stream",
+    "open_tcp_listeners",
+    "open_tcp_stream",
+    "open_unix_socket",
     "run",
+    "run_process",
+    "serve_listeners",
+    "serve_ssl_over_tcp",
+    "serve_tcp",
     "sleep",
     "sleep_forever",
     "sleep_until",
+    "socket",
     "testing",
+    "to_thread",
     "trio",
     "uninstall",
+    "wrap_file",
 ]
 
 _WHERE = {
@@ -116,9 +156,17 @@ _WHERE = {
     "Lock": "_core",
     "MemoryReceiveChannel": "_core",
     "MemorySendChannel": "_core",
+    "NeedHandshakeError": "_errors",
     "Nursery": "_nursery",
+    "Process": "_process",
+    "RunFinishedError": "_errors",
     "Runner": "_runners",
+    "SSLListener": "_tls_streams",
+    "SSLStream": "_tls_streams",
     "Semaphore": "_core",
+    "SocketListener": "_socket_streams",
+    "SocketStream": "_socket_streams",
+    "StapledStream": "_streams",
     "StrictFIFOLock": "_sync",
     "TASK_STATUS_IGNORED": "_nursery",
     "Task": "_core",
@@ -126,6 +174,7 @@ _WHERE = {
     "TooSlowError": "_scopes",
     "WouldBlock": "_errors",
     "__version__": "_core",
+    "aclose_forcefully": "_streams",
     "as_safe_channel": "_safe_channel",
     "cancellation": "_core",
     "checkpoint": "_core",
@@ -137,17 +186,29 @@ _WHERE = {
     "move_on_after": "_scopes",
     "move_on_at": "_scopes",
     "new_event_loop": "_loop",
+    "open_file": "_files",
     "open_memory_channel": "_sync",
     "open_nursery": "_nursery",
+    "open_signal_receiver": "_signals",
+    "open_ssl_over_tcp_listeners": "_tls_streams",
+    "open_ssl_over_tcp_stream": "_tls_streams",
+    "open_tcp_listeners": "_tcp",
+    "open_tcp_stream": "_tcp",
+    "open_unix_socket": "_socket_streams",
     "run": "_runners",
+    "run_process": "_process",
+    "serve_listeners": "_streams",
+    "serve_ssl_over_tcp": "_tls_streams",
+    "serve_tcp": "_tcp",
     "sleep": "_scopes",
     "sleep_forever": "_scopes",
     "sleep_until": "_scopes",
     "uninstall": "_policy",
+    "wrap_file": "_files",
 }
 
 
-_MODULES = frozenset({"lowlevel", "testing", "trio"})
+_MODULES = frozenset({"abc", "from_thread", "lowlevel", "socket", "testing", "to_thread", "trio"})
 
 
 def _load(name: str) -> Any:

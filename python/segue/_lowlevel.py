@@ -209,7 +209,7 @@ def _system_task_ended(task: asyncio.Task[Any]) -> None:
 class _Readiness:
     """Who waits for which descriptor on one loop."""
 
-    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
+    def __init__(self, loop: Any) -> None:
         self.loop = loop
         self.waiting: dict[tuple[int, bool], asyncio.Future[None]] = {}
 
@@ -230,8 +230,9 @@ class _Readiness:
                 self.stop_waiting(key)
 
     def stop_waiting(self, key: tuple[int, bool]) -> asyncio.Future[None]:
+        # Without asking, as remove_reader does, whose descriptor it is: add_reader has.
         fd, to_read = key
-        (self.loop.remove_reader if to_read else self.loop.remove_writer)(fd)
+        (self.loop._remove_reader if to_read else self.loop._remove_writer)(fd)
         return self.waiting.pop(key)
 
     def ready(self, key: tuple[int, bool]) -> None:
@@ -240,6 +241,12 @@ class _Readiness:
         woken = self.stop_waiting(key)
         if not woken.done():
             woken.set_result(None)
+
+    async def wait_readable(self, fd: Any) -> None:
+        await self.wait(_descriptor(fd), True)
+
+    async def wait_writable(self, fd: Any) -> None:
+        await self.wait(_descriptor(fd), False)
 
     def closing(self, fd: int) -> None:
         from ._errors import ClosedResourceError
@@ -268,12 +275,12 @@ async def wait_readable(fd: Any) -> None:
 
     BusyResourceError if another task waits for the same, ClosedResourceError after `notify_closing`.
     """
-    await _readiness().wait(_descriptor(fd), True)
+    await _readiness().wait_readable(fd)
 
 
 async def wait_writable(fd: Any) -> None:
     """Wait until a descriptor can be written to; otherwise as `wait_readable`."""
-    await _readiness().wait(_descriptor(fd), False)
+    await _readiness().wait_writable(fd)
 
 
 def notify_closing(fd: Any) -> None:

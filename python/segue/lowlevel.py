@@ -16,6 +16,7 @@ from ._core import (
     wait_task_rescheduled,
 )
 from ._detached import reattach_detached_coroutine_object, temporarily_detach_coroutine_object
+from ._idna import encode_hostname
 from ._instruments import add_instrument, remove_instrument
 from ._interrupts import currently_ki_protected, disable_ki_protection, enable_ki_protection
 from ._lowlevel import (
@@ -32,13 +33,17 @@ from ._lowlevel import (
     wait_readable,
     wait_writable,
 )
+from ._pipes import FdStream
+from ._process import open_process
 from ._run_statistics import RunStatistics, current_statistics
 from ._statistics import ParkingLotStatistics
+from ._thread_cache import start_thread_soon
 from ._token import TrioToken, current_trio_token
 from ._unbounded_queue import UnboundedQueue, UnboundedQueueStatistics
 
 __all__ = [
     "Abort",
+    "FdStream",
     "ParkingLot",
     "ParkingLotStatistics",
     "RaiseCancel",
@@ -62,14 +67,17 @@ __all__ = [
     "currently_ki_protected",
     "disable_ki_protection",
     "enable_ki_protection",
+    "encode_hostname",
     "in_run",
     "in_task",
     "notify_closing",
+    "open_process",
     "reattach_detached_coroutine_object",
     "remove_instrument",
     "remove_parking_lot_breaker",
     "reschedule",
     "spawn_system_task",
+    "start_thread_soon",
     "temporarily_detach_coroutine_object",
     "wait_readable",
     "wait_task_rescheduled",

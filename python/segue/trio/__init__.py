@@ -42,6 +42,7 @@ if TYPE_CHECKING:
         sleep_forever,
         sleep_until,
     )
+    from .._socket_streams import SocketListener, SocketStream, open_unix_socket
     from .._statistics import (
         CapacityLimiterStatistics,
         ConditionStatistics,
@@ -49,7 +50,16 @@ if TYPE_CHECKING:
         LockStatistics,
         MemoryChannelStatistics,
     )
+    from .._streams import StapledStream, aclose_forcefully, serve_listeners
     from .._sync import Condition, StrictFIFOLock, open_memory_channel
+    from .._tcp import open_tcp_listeners, open_tcp_stream, serve_tcp
+    from .._tls_streams import (
+        SSLListener,
+        SSLStream,
+        open_ssl_over_tcp_listeners,
+        open_ssl_over_tcp_stream,
+        serve_ssl_over_tcp,
+    )
     from ._run import TrioDeprecationWarning, run
 
 # Where a name is that `segue` doesn't have, or has under another name.
@@ -66,7 +76,7 @@ _WHERE = {
     "run": "segue.trio._run:run",
 }
 
-_MODULES = frozenset({"abc", "from_thread", "lowlevel", "testing", "to_thread"})
+_MODULES = frozenset({"abc", "from_thread", "lowlevel", "socket", "testing", "to_thread"})
 
 # In `segue` under the same name.
 _SAME = frozenset(

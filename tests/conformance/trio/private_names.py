@@ -86,7 +86,24 @@ def _count_context_run_tb_frames() -> int:
     return 0
 
 
+# Modules of Segue that the tests look into, or change while they run: what stands there is the module itself.
+MODULES = {
+    "trio._core._thread_cache": "segue._thread_cache",
+    "trio._file_io": "segue._files",
+    "trio._signals": "segue._signals",
+    "trio._subprocess": "segue._process",
+    "trio._threads": "segue._threads",
+    "trio._unix_pipes": "segue._pipes",
+}
+
+# Where Segue tells its own name and the tests expect Trio's.
+OWN_NAMES = {
+    "segue._process:Process.__module__": "trio",
+    "segue._thread_cache:THREAD_NAME": "Trio thread",
+}
+
 PRIVATE: dict[str, dict[str, Any]] = {
+    "trio": {"Path": "pathlib:Path"},  # trio.Path itself comes later
     "*": {
         "to_thread_run_sync": "segue.trio.to_thread:run_sync",
         "from_thread_run": "segue.trio.from_thread:run",
@@ -94,6 +111,7 @@ PRIVATE: dict[str, dict[str, Any]] = {
         "from_thread_check_cancelled": "segue.trio.from_thread:check_cancelled",
     },
     "trio._core._run": {
+        "TheIOManager": "segue._lowlevel:_Readiness",
         "GLOBAL_RUN_CONTEXT": _RunContext,
         "DEADLINE_HEAP_MIN_PRUNE_THRESHOLD": 1000,
         "_count_context_run_tb_frames": _count_context_run_tb_frames,
@@ -102,4 +120,22 @@ PRIVATE: dict[str, dict[str, Any]] = {
     },
     "trio._sync": {"AsyncContextManagerMixin": AsyncContextManagerMixin},
     "trio._core._parking_lot": {"GLOBAL_PARKING_LOT_BREAKER": _ParkingLotBreakers()},
+    "trio._highlevel_open_tcp_stream": {
+        "close_all": "segue._tcp:close_all",
+        "format_host_port": "segue._tcp:format_host_port",
+        "reorder_for_rfc_6555_section_5_4": "segue._tcp:try_another_family_second",
+    },
+    "trio._highlevel_open_unix_stream": {"close_on_error": "segue._socket_streams:close_on_error"},
+    "trio._highlevel_socket": {"overload": "typing:overload"},
+    "trio._socket": {
+        "_NUMERIC_ONLY": "segue._socket:_NUMERIC_ONLY",
+        "_SocketType": "segue._socket:SystemSocket",
+        "AddressFormat": "segue._socket:Address",
+        "_GetAddrInfoEntry": "segue._socket:AddrInfo",
+        "_try_sync": None,  # imported by test_socket.py, out of which test_highlevel_socket.py takes a function
+    },
+    "trio._ssl": {"_is_eof": "segue._tls_streams:_is_eof"},
+    "trio._util": {"ConflictDetector": "segue._conflicts:ConflictDetector"},
+    "trio.testing._check_streams": {"_assert_raises": "segue.testing._check_streams:assert_raises"},
+    "trio.testing._memory_streams": {"_UnboundedByteQueue": "segue.testing._memory_streams:ByteQueue"},
 }

@@ -16,7 +16,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from private_names import PRIVATE
+from private_names import MODULES, OWN_NAMES, PRIVATE
 
 WHERE_NAMES_ARE = (
     "segue.trio",
@@ -92,7 +92,9 @@ class StandIn(types.ModuleType):
             return missing(self.__name__, name)
 
     def _public_names(self) -> list[str]:
-        names: dict[str, None] = {"trio": None} if self.__name__ != "trio.testing" else {}
+        names: dict[str, None] = dict.fromkeys(PRIVATE.get(self.__name__, {}))
+        if self.__name__ != "trio.testing":
+            names["trio"] = None
         for place in ("segue." + self.__name__, *WHERE_NAMES_ARE[:4]):
             try:
                 names.update(dict.fromkeys(importlib.import_module(place).__all__))
@@ -112,6 +114,21 @@ def is_a_module(path: Path) -> bool:
     return path.with_name(path.name + ".py").is_file() or (path / "__init__.py").is_file()
 
 
+class Alias(importlib.machinery.SourceFileLoader):
+    """Puts a module of Segue under another name, with its source."""
+
+    def __init__(self, name: str, target: str) -> None:
+        self.target = importlib.import_module(target)
+        assert self.target.__file__ is not None
+        super().__init__(name, self.target.__file__)
+
+    def create_module(self, spec: importlib.machinery.ModuleSpec) -> types.ModuleType:
+        return self.target
+
+    def exec_module(self, module: types.ModuleType) -> None:
+        pass
+
+
 class Finder:
     """Finds the stand-ins; the test packages are left to Python."""
 
@@ -124,6 +141,8 @@ class Finder:
         parts = name.split(".")
         if parts[0] != "trio" or "_tests" in parts:
             return None
+        if name in MODULES:
+            return importlib.util.spec_from_loader(name, Alias(name, MODULES[name]))
         place = self.folder.joinpath(*parts[1:])
         if not is_a_module(place):
             return None
@@ -144,3 +163,10 @@ class Finder:
 
 def install() -> None:
     sys.meta_path.insert(0, Finder())  # type: ignore[arg-type]
+    for place, text in OWN_NAMES.items():
+        module, _, path = place.partition(":")
+        *owners, name = path.split(".")
+        target: Any = importlib.import_module(module)
+        for owner in owners:
+            target = getattr(target, owner)
+        setattr(target, name, text)
