@@ -7,6 +7,7 @@ nothing, and what it offers is loaded when it is first used, so that `segue run`
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from ._background import background
     from ._core import (
         Cancellation,
         CancelScope,
@@ -31,9 +32,11 @@ if TYPE_CHECKING:
         EndOfChannel,
         WouldBlock,
     )
+    from ._gathering import gather, map_unordered, race
     from ._loop import EventLoop, new_event_loop
     from ._nursery import TASK_STATUS_IGNORED, Nursery, TaskStatus, open_nursery
     from ._policy import EventLoopPolicy, install, uninstall
+    from ._retry import retry
     from ._runners import Runner, run
     from ._scopes import (
         Cancelled,
@@ -75,19 +78,24 @@ __all__ = [
     "TooSlowError",
     "WouldBlock",
     "__version__",
+    "background",
     "cancellation",
     "checkpoint",
     "current_effective_deadline",
     "current_time",
     "fail_after",
     "fail_at",
+    "gather",
     "install",
     "lowlevel",
+    "map_unordered",
     "move_on_after",
     "move_on_at",
     "new_event_loop",
     "open_memory_channel",
     "open_nursery",
+    "race",
+    "retry",
     "run",
     "sleep",
     "sleep_forever",
@@ -122,18 +130,23 @@ _WHERE = {
     "TooSlowError": "_scopes",
     "WouldBlock": "_errors",
     "__version__": "_core",
+    "background": "_background",
     "cancellation": "_core",
     "checkpoint": "_core",
     "current_effective_deadline": "_core",
     "current_time": "_core",
     "fail_after": "_scopes",
     "fail_at": "_scopes",
+    "gather": "_gathering",
     "install": "_policy",
+    "map_unordered": "_gathering",
     "move_on_after": "_scopes",
     "move_on_at": "_scopes",
     "new_event_loop": "_loop",
     "open_memory_channel": "_sync",
     "open_nursery": "_nursery",
+    "race": "_gathering",
+    "retry": "_retry",
     "run": "_runners",
     "sleep": "_scopes",
     "sleep_forever": "_scopes",
