@@ -220,40 +220,42 @@ class _Readiness:
         if key in self.waiting:
             raise BusyResourceError("another task is already reading / writing this fd")
         woken: asyncio.Future[None] = self.loop.create_future()
-        self.waiting[key] = woken
         add = self.loop.add_reader if to_read else self.loop.add_writer
-        try:
-            add(fd, _wake, woken)
-        except BaseException:
-            del self.waiting[key]
-            raise
+        add(fd, self.ready, key)
+        self.waiting[key] = woken
         try:
             await woken
         finally:
             if self.waiting.get(key) is woken:
-                self._stop(key)
+                self.stop_waiting(key)
 
-    def _stop(self, key: tuple[int, bool]) -> None:
-        del self.waiting[key]
+    def stop_waiting(self, key: tuple[int, bool]) -> asyncio.Future[None]:
         # Without asking, as remove_reader does, whose descriptor it is: add_reader has.
         fd, to_read = key
         (self.loop._remove_reader if to_read else self.loop._remove_writer)(fd)
+        return self.waiting.pop(key)
+
+    def ready(self, key: tuple[int, bool]) -> None:
+        # At once, not by the task when it runs: until then the descriptor would be reported ready again, and whoever waits for it
+        # next would be told so.
+        woken = self.stop_waiting(key)
+        if not woken.done():
+            woken.set_result(None)
+
+    async def wait_readable(self, fd: Any) -> None:
+        await self.wait(_descriptor(fd), True)
+
+    async def wait_writable(self, fd: Any) -> None:
+        await self.wait(_descriptor(fd), False)
 
     def closing(self, fd: int) -> None:
         from ._errors import ClosedResourceError
 
-        for to_read in (True, False):
-            key = (fd, to_read)
-            woken = self.waiting.get(key)
-            if woken is not None:
-                self._stop(key)
+        for key in ((fd, True), (fd, False)):
+            if key in self.waiting:
+                woken = self.stop_waiting(key)
                 if not woken.done():
                     woken.set_exception(ClosedResourceError("another task closed this fd"))
-
-
-def _wake(woken: asyncio.Future[None]) -> None:
-    if not woken.done():
-        woken.set_result(None)
 
 
 def _readiness() -> _Readiness:
@@ -273,12 +275,12 @@ async def wait_readable(fd: Any) -> None:
 
     BusyResourceError if another task waits for the same, ClosedResourceError after `notify_closing`.
     """
-    await _readiness().wait(_descriptor(fd), True)
+    await _readiness().wait_readable(fd)
 
 
 async def wait_writable(fd: Any) -> None:
     """Wait until a descriptor can be written to; otherwise as `wait_readable`."""
-    await _readiness().wait(_descriptor(fd), False)
+    await _readiness().wait_writable(fd)
 
 
 def notify_closing(fd: Any) -> None:

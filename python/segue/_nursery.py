@@ -19,7 +19,6 @@ from typing import Any, Final, Generic, NoReturn, TypeVar
 from ._core import CancelScope, NurseryCore, cancellation
 from ._errors import InternalError
 
-
 T = TypeVar("T")
 
 
@@ -211,9 +210,10 @@ def _not_async(async_fn: object, returned: object) -> TypeError:
             f"start_soon expected an async function, but {_name_of(async_fn)} returned the future {returned!r}; "
             "start a function that awaits it"
         )
+    if not callable(async_fn):
+        return TypeError(f"Segue expected an async function, but got {async_fn!r}")
     return TypeError(
-        f"Segue expected an async function, but got {async_fn!r}"
-        + ("" if returned is None else f", which returned {returned!r}, not a coroutine")
+        f"Segue expected an async function, but {async_fn!r} appears to be synchronous: it returned {returned!r}"
     )
 
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import math
+import select
 from dataclasses import dataclass
 from typing import Any
 
@@ -19,7 +20,7 @@ class IOStatistics:
 
     tasks_waiting_read: int
     tasks_waiting_write: int
-    backend: str = "segue"
+    backend: str = "epoll" if hasattr(select, "epoll") else "kqueue"
 
 
 @dataclass(frozen=True)

@@ -21,7 +21,7 @@ class TrioToken:
     """One running loop, for those outside of it. There is one for each loop: see `current_trio_token`."""
 
     __slots__ = (
-        "_calls", "_context", "_finished", "_idempotent", "_lock", "_loop", "_scheduled", "__weakref__"
+        "_asking", "_calls", "_context", "_finished", "_idempotent", "_lock", "_loop", "_scheduled", "__weakref__"
     )  # fmt: skip
 
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
@@ -34,6 +34,8 @@ class TrioToken:
         # The loop has been told that there are calls. Invariant: true while there are any.
         self._scheduled = False
         self._finished = False
+        # Requests of threads that wait for an answer (`_threads._Request`).
+        self._asking: set[Any] = set()
 
     def run_sync_soon(self, sync_fn: Callable[..., object], *args: Any, idempotent: bool = False) -> None:
         """Let the loop call `sync_fn(*args)` soon. From any thread, and from signal handlers.
@@ -108,13 +110,8 @@ class TrioToken:
                 return
             self._finished = True
         self._run_calls()
-
-    async def _serve(self) -> None:
-        """A task of a run that ends the token when it is cancelled: while the loop still runs, and after the rest."""
-        try:
-            await self._loop.create_future()
-        finally:
-            self._finish()
+        for request in list(self._asking):
+            request.too_late()
 
 
 async def _raise(exc: BaseException) -> NoReturn:

@@ -55,9 +55,10 @@ class Waits:
                 real = self.clock.deadline_to_sleep_time(self.clock.current_time() + timeout)
             cushion = min(self.waiting.values(), default=math.inf)
             autojump = getattr(self.clock, "autojump_threshold", math.inf)
-            if cushion < real and cushion <= autojump:
-                real = self._armed = cushion
-            elif autojump < real:
+            if self.waiting:
+                if cushion < real:
+                    real = self._armed = cushion
+            elif autojump < real and timeout is not None:
                 real, self._armed = autojump, -1.0
         self._timeout = real
         if self.watchers is not None:

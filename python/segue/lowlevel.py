@@ -33,13 +33,17 @@ from ._lowlevel import (
     wait_readable,
     wait_writable,
 )
+from ._pipes import FdStream
+from ._process import open_process
 from ._run_statistics import RunStatistics, current_statistics
 from ._statistics import ParkingLotStatistics
+from ._thread_cache import start_thread_soon
 from ._token import TrioToken, current_trio_token
 from ._unbounded_queue import UnboundedQueue, UnboundedQueueStatistics
 
 __all__ = [
     "Abort",
+    "FdStream",
     "ParkingLot",
     "ParkingLotStatistics",
     "RaiseCancel",
@@ -67,11 +71,13 @@ __all__ = [
     "in_run",
     "in_task",
     "notify_closing",
+    "open_process",
     "reattach_detached_coroutine_object",
     "remove_instrument",
     "remove_parking_lot_breaker",
     "reschedule",
     "spawn_system_task",
+    "start_thread_soon",
     "temporarily_detach_coroutine_object",
     "wait_readable",
     "wait_task_rescheduled",

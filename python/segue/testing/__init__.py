@@ -3,6 +3,7 @@
 https://trio.readthedocs.io/en/stable/reference-testing.html
 """
 
+from .._threads import active_thread_count, wait_all_threads_completed
 from .._waits import wait_all_tasks_blocked
 from ._async_test import trio_test
 from ._check_streams import check_half_closeable_stream, check_one_way_stream, check_two_way_stream
@@ -25,6 +26,7 @@ __all__ = [
     "MemorySendStream",
     "MockClock",
     "Sequencer",
+    "active_thread_count",
     "assert_checkpoints",
     "assert_no_checkpoints",
     "check_half_closeable_stream",
@@ -38,4 +40,5 @@ __all__ = [
     "open_stream_to_socket_listener",
     "trio_test",
     "wait_all_tasks_blocked",
+    "wait_all_threads_completed",
 ]

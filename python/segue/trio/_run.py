@@ -25,6 +25,7 @@ from .._loop import EventLoop
 from .._nursery import _not_async, open_nursery
 from .._token import _finish_token
 from .._waits import waits_of
+from ._generators import Generators
 
 T = TypeVar("T")
 
@@ -119,13 +120,14 @@ class _Run:
                 waits = waits_of(loop)
                 waits.clock = clock
                 waits.changed()
+            attributes["_generators"] = Generators(loop)
             self.until_done()
             return self.outcome(attributes["_root_task"])
         finally:
             if handler_before is not None:
                 signal.signal(signal.SIGINT, handler_before)
             # A task holds its loop, and the loop's attributes hold tasks.
-            for name in ("_root_task", "_system_nursery", "_late_nursery", "_token", "_crash"):
+            for name in ("_generators", "_asyncgen_firstiter_hook", "_asyncgen_finalizer_hook", "_root_task", "_system_nursery", "_late_nursery", "_token", "_crash"):
                 attributes.pop(name, None)
             loop.close()
             self.main = None
@@ -183,6 +185,7 @@ class _Run:
         """The root task."""
         loop = self.loop
         attributes = vars(loop)
+        generators = attributes["_generators"]
         async with open_nursery() as late_nursery:
             async with open_nursery() as system_nursery:
                 attributes["_system_nursery"] = system_nursery
@@ -199,8 +202,8 @@ class _Run:
                     (self.main,) = main_nursery.child_tasks
                     del coro
                 system_nursery.cancel_scope.cancel(reason="the main task has ended")
-            del attributes["_system_nursery"]
-            await self.loop.shutdown_asyncgens()
+            del attributes["_system_nursery"], system_nursery
+            await generators.close_all()
             _finish_token(loop)
 
     # ---- Ctrl-C -----------------------------------------------------------------------------------------------------

@@ -12,6 +12,12 @@ DETERMINISM = "Segue's order is deterministic, always: the same program gives th
 KI = "KeyboardInterrupt protection is not by decorators: Ctrl-C is delivered to the main task"
 
 EXCLUDED: dict[str, str] = {
+    "_tests/test_threads.py::test_run_in_trio_thread_ki": KI,
+    "_tests/test_threads.py::test_trio_to_thread_run_sync_contextvars": SNIFFIO,
+    "_tests/test_threads.py::test_trio_from_thread_run_sync_contextvars": SNIFFIO,
+    "_tests/test_threads.py::test_trio_from_thread_run_contextvars": SNIFFIO,
+    "_tests/test_threads.py::test_from_thread_check_cancelled_no_abandon[True]": CANCELLED,
+    "_tests/test_threads.py::test_from_thread_check_cancelled_abandon_on_cancel": CANCELLED,
     "_core/_tests/test_cancelled.py::test_Cancelled_init": CANCELLED,
     "_core/_tests/test_cancelled.py::test_Cancelled_str": CANCELLED,
     "_core/_tests/test_cancelled.py::test_Cancelled_subclass": CANCELLED,

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import random
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 
@@ -29,7 +30,42 @@ class _Runner:
 
     @property
     def system_nursery(self) -> Any:
-        return self._loop["_system_nursery"]
+        return self._loop.get("_system_nursery", _CLOSED)
+
+    @property
+    def asyncgens(self) -> Any:
+        return self._loop["_generators"]
+
+    @property
+    def instruments(self) -> Any:
+        return self._loop["_instruments"]
+
+
+class _Closed:
+    _closed = True
+
+
+_CLOSED = _Closed()
+
+
+class _ParkingLotBreakers(Mapping[Any, list[Any]]):
+    """Trio's global table: which task breaks which lots when it ends."""
+
+    @staticmethod
+    def _now() -> dict[Any, list[Any]]:
+        from segue._core import _lots_broken_by
+
+        found = {task: _lots_broken_by(task) for task in asyncio.all_tasks()}
+        return {task: lots for task, lots in found.items() if lots}
+
+    def __getitem__(self, task: Any) -> list[Any]:
+        return self._now()[task]
+
+    def __iter__(self) -> Iterator[Any]:
+        return iter(self._now())
+
+    def __len__(self) -> int:
+        return len(self._now())
 
 
 class _RunContext:
@@ -50,6 +86,22 @@ def _count_context_run_tb_frames() -> int:
     return 0
 
 
+# Modules of Segue that the tests look into, or change while they run: what stands there is the module itself.
+MODULES = {
+    "trio._core._thread_cache": "segue._thread_cache",
+    "trio._file_io": "segue._files",
+    "trio._signals": "segue._signals",
+    "trio._subprocess": "segue._process",
+    "trio._threads": "segue._threads",
+    "trio._unix_pipes": "segue._pipes",
+}
+
+# Where Segue tells its own name and the tests expect Trio's.
+OWN_NAMES = {
+    "segue._process:Process.__module__": "trio",
+    "segue._thread_cache:THREAD_NAME": "Trio thread",
+}
+
 PRIVATE: dict[str, dict[str, Any]] = {
     "trio": {"Path": "pathlib:Path"},  # trio.Path itself comes later
     "*": {
@@ -59,6 +111,7 @@ PRIVATE: dict[str, dict[str, Any]] = {
         "from_thread_check_cancelled": "segue.trio.from_thread:check_cancelled",
     },
     "trio._core._run": {
+        "TheIOManager": "segue._lowlevel:_Readiness",
         "GLOBAL_RUN_CONTEXT": _RunContext,
         "DEADLINE_HEAP_MIN_PRUNE_THRESHOLD": 1000,
         "_count_context_run_tb_frames": _count_context_run_tb_frames,
@@ -66,7 +119,7 @@ PRIVATE: dict[str, dict[str, Any]] = {
         "_ALLOW_DETERMINISTIC_SCHEDULING": True,
     },
     "trio._sync": {"AsyncContextManagerMixin": AsyncContextManagerMixin},
-    "trio._core._parking_lot": {"GLOBAL_PARKING_LOT_BREAKER": {}},
+    "trio._core._parking_lot": {"GLOBAL_PARKING_LOT_BREAKER": _ParkingLotBreakers()},
     "trio._highlevel_open_tcp_stream": {
         "close_all": "segue._tcp:close_all",
         "format_host_port": "segue._tcp:format_host_port",

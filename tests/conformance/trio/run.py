@@ -62,7 +62,7 @@ def run_file(file: str, options: argparse.Namespace) -> dict[str, tuple[str, str
             text = log.read()
             results = read(outcomes)
             unfinished = [test for test, (outcome, _) in results.items() if outcome == "started"]
-            if options.verbose and not unfinished:
+            if options.verbose:
                 print(text)
             if not unfinished:
                 if not results and status not in (0, 5):

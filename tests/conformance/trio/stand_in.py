@@ -16,7 +16,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from private_names import PRIVATE
+from private_names import MODULES, OWN_NAMES, PRIVATE
 
 WHERE_NAMES_ARE = (
     "segue.trio",
@@ -27,6 +27,8 @@ WHERE_NAMES_ARE = (
     "segue.trio.from_thread",
     "segue.trio.socket",
 )
+
+MODULES = ("testing", "lowlevel", "abc", "to_thread", "from_thread")
 
 
 def wheel() -> Path:
@@ -78,6 +80,8 @@ class StandIn(types.ModuleType):
             return self._public_names()
         if name.startswith("__"):
             raise AttributeError(name)
+        if name == "trio":
+            return sys.modules["trio"]
         if hasattr(self, "__path__") and is_a_module(Path(self.__path__[0]) / name):
             return importlib.import_module(f"{self.__name__}.{name}")
         try:
@@ -89,12 +93,14 @@ class StandIn(types.ModuleType):
 
     def _public_names(self) -> list[str]:
         names: dict[str, None] = dict.fromkeys(PRIVATE.get(self.__name__, {}))
+        if self.__name__ != "trio.testing":
+            names["trio"] = None
         for place in ("segue." + self.__name__, *WHERE_NAMES_ARE[:4]):
             try:
                 names.update(dict.fromkeys(importlib.import_module(place).__all__))
             except (ModuleNotFoundError, AttributeError):
                 continue
-        return [n for n in names if n not in ("testing", "lowlevel", "abc", "to_thread", "from_thread") and self._has(n)]
+        return [n for n in names if n == "trio" or (n not in MODULES and self._has(n))]
 
     def _has(self, name: str) -> bool:
         try:
@@ -106,6 +112,21 @@ class StandIn(types.ModuleType):
 
 def is_a_module(path: Path) -> bool:
     return path.with_name(path.name + ".py").is_file() or (path / "__init__.py").is_file()
+
+
+class Alias(importlib.machinery.SourceFileLoader):
+    """Puts a module of Segue under another name, with its source."""
+
+    def __init__(self, name: str, target: str) -> None:
+        self.target = importlib.import_module(target)
+        assert self.target.__file__ is not None
+        super().__init__(name, self.target.__file__)
+
+    def create_module(self, spec: importlib.machinery.ModuleSpec) -> types.ModuleType:
+        return self.target
+
+    def exec_module(self, module: types.ModuleType) -> None:
+        pass
 
 
 class Finder:
@@ -120,6 +141,8 @@ class Finder:
         parts = name.split(".")
         if parts[0] != "trio" or "_tests" in parts:
             return None
+        if name in MODULES:
+            return importlib.util.spec_from_loader(name, Alias(name, MODULES[name]))
         place = self.folder.joinpath(*parts[1:])
         if not is_a_module(place):
             return None
@@ -140,3 +163,10 @@ class Finder:
 
 def install() -> None:
     sys.meta_path.insert(0, Finder())  # type: ignore[arg-type]
+    for place, text in OWN_NAMES.items():
+        module, _, path = place.partition(":")
+        *owners, name = path.split(".")
+        target: Any = importlib.import_module(module)
+        for owner in owners:
+            target = getattr(target, owner)
+        setattr(target, name, text)
