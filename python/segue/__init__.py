@@ -7,6 +7,7 @@ nothing, and what it offers is loaded when it is first used, so that `segue run`
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from ._background import background
     from ._core import (
         Cancellation,
         CancelScope,
@@ -38,6 +39,11 @@ if TYPE_CHECKING:
     from ._nursery import TASK_STATUS_IGNORED, Nursery, TaskStatus, open_nursery
     from ._policy import EventLoopPolicy, install, uninstall
     from ._process import Process, run_process
+    from ._gathering import gather, map_unordered, race
+    from ._loop import EventLoop, new_event_loop
+    from ._nursery import TASK_STATUS_IGNORED, Nursery, TaskStatus, open_nursery
+    from ._policy import EventLoopPolicy, install, uninstall
+    from ._retry import retry
     from ._runners import Runner, run
     from ._safe_channel import as_safe_channel
     from ._scopes import (
@@ -102,6 +108,7 @@ __all__ = [
     "abc",
     "aclose_forcefully",
     "as_safe_channel",
+    "background",
     "cancellation",
     "checkpoint",
     "current_effective_deadline",
@@ -109,8 +116,10 @@ __all__ = [
     "fail_after",
     "fail_at",
     "from_thread",
+    "gather",
     "install",
     "lowlevel",
+    "map_unordered",
     "move_on_after",
     "move_on_at",
     "new_event_loop",
@@ -123,6 +132,8 @@ __all__ = [
     "open_tcp_listeners",
     "open_tcp_stream",
     "open_unix_socket",
+    "race",
+    "retry",
     "run",
     "run_process",
     "serve_listeners",
@@ -176,13 +187,16 @@ _WHERE = {
     "__version__": "_core",
     "aclose_forcefully": "_streams",
     "as_safe_channel": "_safe_channel",
+    "background": "_background",
     "cancellation": "_core",
     "checkpoint": "_core",
     "current_effective_deadline": "_core",
     "current_time": "_core",
     "fail_after": "_scopes",
     "fail_at": "_scopes",
+    "gather": "_gathering",
     "install": "_policy",
+    "map_unordered": "_gathering",
     "move_on_after": "_scopes",
     "move_on_at": "_scopes",
     "new_event_loop": "_loop",
@@ -195,6 +209,8 @@ _WHERE = {
     "open_tcp_listeners": "_tcp",
     "open_tcp_stream": "_tcp",
     "open_unix_socket": "_socket_streams",
+    "race": "_gathering",
+    "retry": "_retry",
     "run": "_runners",
     "run_process": "_process",
     "serve_listeners": "_streams",

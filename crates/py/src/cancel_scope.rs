@@ -84,16 +84,18 @@ unsafe impl Sync for CancelScope {}
 // SAFETY: as above.
 unsafe impl Send for CancelScope {}
 
+/// asyncio's function that returns the running loop or None.
+fn running_loop(py: Python<'_>) -> PyResult<&Py<PyAny>> {
+    static RUNNING: PyOnceLock<Py<PyAny>> = PyOnceLock::new();
+    RUNNING.get_or_try_init(py, || Ok(py.import("asyncio.events")?.getattr("_get_running_loop")?.unbind()))
+}
+
 /// The running loop and the task that runs on it; `what` asks for them.
 #[inline]
 pub fn current(what: &str) -> R<(Obj, Obj)> {
-    static RUNNING: PyOnceLock<Py<PyAny>> = PyOnceLock::new();
     // SAFETY: attached.
     let py = unsafe { Python::assume_attached() };
-    let running = RUNNING.get_or_try_init(py, || -> PyResult<_> {
-        Ok(py.import("asyncio.events")?.getattr("_get_running_loop")?.unbind())
-    })?;
-    let loop_ = call(running.as_ptr(), &[])?;
+    let loop_ = call(running_loop(py)?.as_ptr(), &[])?;
     if LoopCore::of(loop_.as_ptr()).is_none() {
         return Err(no_loop(what, &loop_));
     }
@@ -129,8 +131,8 @@ fn state<'a>(task: &Obj) -> &'a TaskState {
     unsafe { task::state(task.as_ptr()) }
 }
 
-fn seconds_now(core: &LoopCore) -> f64 {
-    core.loop_clock().now() as f64 / 1e9
+fn seconds_now(core: &LoopCore) -> R<f64> {
+    core.seconds()
 }
 
 fn check_deadline(value: f64, name: &str) -> PyResult<f64> {
@@ -141,8 +143,8 @@ fn check_deadline(value: f64, name: &str) -> PyResult<f64> {
 }
 
 fn check_relative(value: f64) -> PyResult<f64> {
-    if check_deadline(value, "relative_deadline")? < 0.0 {
-        return Err(PyValueError::new_err(format!("relative_deadline must not be negative, got {value}")));
+    if check_deadline(value, "relative deadline")? < 0.0 {
+        return Err(PyValueError::new_err(format!("relative deadline must be non-negative, got {value}")));
     }
     Ok(value)
 }
@@ -359,7 +361,7 @@ impl CancelScope {
         check_deadline(deadline, "deadline")?;
         check_relative(relative_deadline)?;
         if deadline != f64::INFINITY && relative_deadline != f64::INFINITY {
-            return Err(PyValueError::new_err("give either a deadline or a relative_deadline, not both"));
+            return Err(PyValueError::new_err("Cannot specify both a deadline and a relative deadline"));
         }
         Ok(CancelScope {
             stage: Cell::new(Stage::New),
@@ -381,7 +383,7 @@ impl CancelScope {
         let (py, this) = (slf.py(), slf.get());
         if this.stage.get() != Stage::New {
             return Err(PyRuntimeError::new_err(format!(
-                "{} was entered before; make a new CancelScope for every with block",
+                "{} was entered before. Each CancelScope may only be used for a single 'with' block; make a new one",
                 repr(slf.as_ptr())
             )));
         }
@@ -390,7 +392,7 @@ impl CancelScope {
             return Err(PyRuntimeError::new_err("a CancelScope needs a running Segue event loop"));
         };
         if this.relative.get() != f64::INFINITY {
-            this.deadline.set(seconds_now(core) + this.relative.get());
+            this.deadline.set(seconds_now(core)? + this.relative.get());
         }
         let s = state(&task);
         let parent = s.scope.scope(core);
@@ -467,7 +469,10 @@ impl CancelScope {
     #[getter]
     fn cancel_called(&self, py: Python<'_>) -> PyResult<bool> {
         let may_expire = self.stage.get() != Stage::Left && self.deadline.get() != f64::INFINITY;
-        if may_expire && !self.is_cancelled() && current_time(py)? >= self.deadline.get() {
+        if may_expire
+            && !self.is_cancelled()
+            && time_if_any(py, self.core())?.is_some_and(|now| now >= self.deadline.get())
+        {
             self.expire(py)?;
         }
         Ok(self.is_cancelled())
@@ -490,7 +495,7 @@ impl CancelScope {
     fn get_deadline(&self) -> PyResult<f64> {
         if self.stage.get() == Stage::New && self.relative.get() != f64::INFINITY {
             return Err(PyRuntimeError::new_err(
-                "a scope with a relative_deadline has no deadline before it is entered; use relative_deadline",
+                "Unentered relative cancel scope does not have an absolute deadline; use relative_deadline",
             ));
         }
         Ok(self.deadline.get())
@@ -502,7 +507,7 @@ impl CancelScope {
         check_deadline(value, "deadline")?;
         if this.stage.get() == Stage::New && this.relative.get() != f64::INFINITY {
             return Err(PyRuntimeError::new_err(
-                "this scope has a relative_deadline; set that, or enter the scope first",
+                "Unentered relative cancel scope does not have an absolute deadline; set relative_deadline, or enter it first",
             ));
         }
         this.deadline.set(value);
@@ -513,9 +518,9 @@ impl CancelScope {
     #[getter]
     fn get_relative_deadline(&self) -> PyResult<f64> {
         match (self.stage.get(), self.core()) {
-            (Stage::Entered, Some(core)) => Ok(self.deadline.get() - seconds_now(core)),
+            (Stage::Entered, Some(core)) => Ok(self.deadline.get() - seconds_now(core)?),
             (Stage::New, _) if self.deadline.get() != f64::INFINITY => Err(PyRuntimeError::new_err(
-                "a scope with a deadline has no relative_deadline before it is entered; use deadline",
+                "Unentered non-relative cancel scope does not have a relative deadline; use deadline",
             )),
             (Stage::Left, _) => Err(PyRuntimeError::new_err("a scope that was left has no relative_deadline")),
             _ => Ok(self.relative.get()),
@@ -528,11 +533,13 @@ impl CancelScope {
         check_relative(value)?;
         match (this.stage.get(), this.core()) {
             (Stage::Entered, Some(core)) => {
-                this.deadline.set(seconds_now(core) + value);
+                this.deadline.set(seconds_now(core)? + value);
                 Self::arm(slf)
             }
             (Stage::New, _) if this.deadline.get() != f64::INFINITY => {
-                Err(PyRuntimeError::new_err("this scope has a deadline; set that, or enter the scope first"))
+                Err(PyRuntimeError::new_err(
+                    "Unentered non-relative cancel scope does not have a relative deadline; set deadline, or enter it first",
+                ))
             }
             _ => {
                 this.relative.set(value);
@@ -572,17 +579,29 @@ impl CancelScope {
         }
     }
 
+    /// Whether the deadline is relative; None once the scope is entered.
+    #[getter]
+    fn is_relative(&self) -> Option<bool> {
+        (self.stage.get() == Stage::New).then(|| self.relative.get() != f64::INFINITY)
+    }
+
     fn __repr__(&self, py: Python<'_>) -> PyResult<String> {
-        let mut text = "<segue.CancelScope".to_owned();
+        let mut text = "<segue.CancelScope, ".to_owned();
         text += match self.stage.get() {
-            Stage::New => ", not entered",
-            Stage::Entered => ", open",
-            Stage::Left => ", left",
+            Stage::New => "unbound",
+            Stage::Entered => "active",
+            Stage::Left => "exited",
         };
         if self.is_cancelled() {
             text += ", cancelled";
-        } else if let (Some(core), true) = (self.core(), self.deadline.get().is_finite()) {
-            text += &format!(", deadline in {:.3} s", self.deadline.get() - seconds_now(core));
+        } else if self.deadline.get().is_finite() && self.stage.get() != Stage::Left {
+            if let Some(now) = time_if_any(py, self.core())? {
+                let left = self.deadline.get() - now;
+                text += &match left >= 0.0 {
+                    true => format!(", deadline is {left:.2} seconds from now"),
+                    false => format!(", deadline is {:.2} seconds ago", -left),
+                };
+            }
         }
         let site = self.entered_at.take();
         let entered = site.as_ref().map(|s| s.text(py)).transpose();
@@ -631,12 +650,22 @@ pub fn cause(o: &Obj) -> R<(Option<Obj>, CancelSource)> {
     Ok((cause, source.unwrap_or(CancelSource::ScopeCancel)))
 }
 
+/// The loop's time: of the scope's loop, or of the one that runs in this thread.
+fn time_if_any(py: Python<'_>, core: Option<&LoopCore>) -> PyResult<Option<f64>> {
+    let running = call(running_loop(py)?.as_ptr(), &[])?;
+    match (core, LoopCore::of(running.as_ptr())) {
+        (_, Some(core)) => Ok(Some(seconds_now(core)?)),
+        (Some(core), None) if core.is_on_its_thread() => Ok(Some(seconds_now(core)?)),
+        _ => Ok(None),
+    }
+}
+
 /// The time on the running loop's clock, in seconds: what deadlines are measured in.
 #[pyfunction]
 pub fn current_time(py: Python<'_>) -> PyResult<f64> {
     let loop_ = call(getattr_running()?.as_ptr(), &[])?;
     match LoopCore::of(loop_.as_ptr()) {
-        Some(core) => Ok(seconds_now(core)),
+        Some(core) => Ok(seconds_now(core)?),
         None => loop_.bound(py).call_method0(pyo3::intern!(py, "time"))?.extract(),
     }
 }

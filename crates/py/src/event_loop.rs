@@ -233,6 +233,10 @@ impl LoopCore {
         Ok(())
     }
 
+    pub fn is_on_its_thread(&self) -> bool {
+        self.thread.get() == thread_ident()
+    }
+
     fn check_thread(&self) -> R<()> {
         let running = self.thread.get();
         if running != 0 && running != thread_ident() {

@@ -205,6 +205,14 @@ impl LoopCore {
         Obj::float(self.clock.now() as f64 / 1e9)
     }
 
+    /// The same, in seconds.
+    pub fn seconds(&self) -> R<f64> {
+        if self.overrides.time() {
+            return overridden_time(self);
+        }
+        Ok(self.clock.now() as f64 / 1e9)
+    }
+
     /// The clock that timers and deadlines of this loop are measured with.
     #[inline(always)]
     pub fn loop_clock(&self) -> LoopClock<'_> {

@@ -119,6 +119,7 @@ PRIVATE: dict[str, dict[str, Any]] = {
         "_ALLOW_DETERMINISTIC_SCHEDULING": True,
     },
     "trio._sync": {"AsyncContextManagerMixin": AsyncContextManagerMixin},
+    "trio._core._parking_lot": {"GLOBAL_PARKING_LOT_BREAKER": _ParkingLotBreakers()},
     "trio._highlevel_open_tcp_stream": {
         "close_all": "segue._tcp:close_all",
         "format_host_port": "segue._tcp:format_host_port",
@@ -137,5 +138,4 @@ PRIVATE: dict[str, dict[str, Any]] = {
     "trio._util": {"ConflictDetector": "segue._conflicts:ConflictDetector"},
     "trio.testing._check_streams": {"_assert_raises": "segue.testing._check_streams:assert_raises"},
     "trio.testing._memory_streams": {"_UnboundedByteQueue": "segue.testing._memory_streams:ByteQueue"},
-    "trio._core._parking_lot": {"GLOBAL_PARKING_LOT_BREAKER": _ParkingLotBreakers()},
 }

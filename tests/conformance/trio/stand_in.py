@@ -92,8 +92,9 @@ class StandIn(types.ModuleType):
             return missing(self.__name__, name)
 
     def _public_names(self) -> list[str]:
-        names: dict[str, None] = {"trio": None} if self.__name__ != "trio.testing" else {}
-        names.update(dict.fromkeys(PRIVATE.get(self.__name__, {})))
+        names: dict[str, None] = dict.fromkeys(PRIVATE.get(self.__name__, {}))
+        if self.__name__ != "trio.testing":
+            names["trio"] = None
         for place in ("segue." + self.__name__, *WHERE_NAMES_ARE[:4]):
             try:
                 names.update(dict.fromkeys(importlib.import_module(place).__all__))

@@ -94,7 +94,7 @@ impl NurseryCore {
     }
 
     /// Starts `function(*args)` as a child. The caller has checked that the nursery is open.
-    fn spawn(&self, o: *mut PyObject, function: *mut PyObject, coro: Obj, name: *mut PyObject) -> R<()> {
+    fn spawn(&self, o: *mut PyObject, function: *mut PyObject, coro: Obj, name: *mut PyObject) -> R<Obj> {
         let Some(core) = LoopCore::of(self.loop_.get()) else {
             return Err(runtime_error("this nursery's loop is gone"));
         };
@@ -121,7 +121,7 @@ impl NurseryCore {
             set_change(ffi::PySet_Add(self.children.get(), task.as_ptr()))?;
             s.nursery.set(Obj::borrowed(o));
         }
-        Ok(())
+        Ok(task)
     }
 }
 
@@ -282,15 +282,17 @@ impl NurseryCore {
         Ok(self.close_if_done()?)
     }
 
-    /// Starts a coroutine that was made of `function`.
+    /// Starts a coroutine that was made of `function` (None: the task is called by its number); returns the task.
     #[pyo3(signature = (function, coro, name, /))]
     fn _spawn(
         slf: &Bound<'_, Self>,
         function: Bound<'_, PyAny>,
         coro: Bound<'_, PyAny>,
         name: Bound<'_, PyAny>,
-    ) -> PyResult<()> {
-        Ok(slf.get().spawn(slf.as_ptr(), function.as_ptr(), Obj::from(coro), name.as_ptr())?)
+    ) -> PyResult<Py<PyAny>> {
+        let function = if function.is_none() { std::ptr::null_mut() } else { function.as_ptr() };
+        let task = slf.get().spawn(slf.as_ptr(), function, Obj::from(coro), name.as_ptr())?;
+        Ok(to_python(slf.py(), &task))
     }
 
     /// Gives all children, and the scopes they have opened, to another nursery.
