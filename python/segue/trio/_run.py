@@ -75,14 +75,13 @@ def run(
     if not strict_exception_groups:
         _warn_of_lone_exceptions()
     if clock is None:
-        loop: EventLoop = EventLoop()
+        loop: Any = EventLoop()
     else:
         loop = _ClockedLoop.__new__(_ClockedLoop)
         loop._clock = clock
-        loop.__init__()  # type: ignore[misc]
-    return _Run(loop, async_fn, args, restrict_keyboard_interrupt_to_checkpoints, strict_exception_groups).go(
-        clock, instruments
-    )
+        loop.__init__()
+    this = _Run(loop, async_fn, args, restrict_keyboard_interrupt_to_checkpoints, strict_exception_groups)
+    return this.go(clock, instruments)  # type: ignore[no-any-return]
 
 
 class _Run:

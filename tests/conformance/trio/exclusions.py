@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from fnmatch import fnmatchcase
 
-CANCELLED = "segue.Cancelled is asyncio.CancelledError: a public constructor, asyncio's text, provenance in
-exc.cancellation" SNIFFIO = "Segue's tasks are asyncio tasks: sniffio says asyncio"
+CANCELLED = (
+    "segue.Cancelled is asyncio.CancelledError: a public constructor, asyncio's text, provenance in exc.cancellation"
+)
+SNIFFIO = "Segue's tasks are asyncio tasks: sniffio says asyncio"
 ASYNCIO = "Segue's tasks are asyncio tasks: awaiting a Future is allowed, and the error for a foreign one is asyncio's"
 INTERNALS = "looks into Trio's own scheduler, not at behaviour"
 DETERMINISM = "Segue's order is deterministic, always: the same program gives the same trace"
