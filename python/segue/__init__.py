@@ -35,14 +35,11 @@ if TYPE_CHECKING:
         WouldBlock,
     )
     from ._files import open_file, wrap_file
-    from ._loop import EventLoop, new_event_loop
-    from ._nursery import TASK_STATUS_IGNORED, Nursery, TaskStatus, open_nursery
-    from ._policy import EventLoopPolicy, install, uninstall
-    from ._process import Process, run_process
     from ._gathering import gather, map_unordered, race
     from ._loop import EventLoop, new_event_loop
     from ._nursery import TASK_STATUS_IGNORED, Nursery, TaskStatus, open_nursery
     from ._policy import EventLoopPolicy, install, uninstall
+    from ._process import Process, run_process
     from ._retry import retry
     from ._runners import Runner, run
     from ._safe_channel import as_safe_channel

@@ -1,6 +1,7 @@
 """Coroutines that leave their task for a while and are resumed by something else than the loop. For experts.
 
-Semantics: Trio's, https://trio.readthedocs.io/en/stable/reference-lowlevel.html#trio.lowlevel.temporarily_detach_coroutine_object
+Semantics: Trio's,
+https://trio.readthedocs.io/en/stable/reference-lowlevel.html#trio.lowlevel.temporarily_detach_coroutine_object
 """
 
 from __future__ import annotations
@@ -20,8 +21,8 @@ def temporarily_detach_coroutine_object(
 ) -> Generator[Any, Any, Any]:
     """Detach the current coroutine from its task: whoever has it may `send` to it, and what is sent is returned here.
 
-    The task waits meanwhile, as in `wait_task_rescheduled`; `abort_fn` is called if it is cancelled. The coroutine must call
-    `reattach_detached_coroutine_object` before it ends or awaits anything of the loop's.
+    The task waits meanwhile, as in `wait_task_rescheduled`; `abort_fn` is called if it is cancelled. The
+    coroutine must call `reattach_detached_coroutine_object` before it ends or awaits anything of the loop's.
     """
     return (yield wait_task_rescheduled(abort_fn).send(None))
 
@@ -30,7 +31,8 @@ def temporarily_detach_coroutine_object(
 def reattach_detached_coroutine_object(
     task: asyncio.Task[Any], yield_value: object
 ) -> Generator[Any, Any, None]:
-    """Give the detached coroutine that runs now back to its task; whoever runs it gets `yield_value` and must not resume it.
+    """Give the detached coroutine that runs now back to its task; whoever runs it gets `yield_value` and
+    must not resume it.
 
     RuntimeError if the coroutine is not `task`'s.
     """

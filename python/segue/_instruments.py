@@ -1,7 +1,7 @@
 """Instruments: objects that are told what the tasks of a loop do.
 
-The core tells a loop's `_task_hook`, and its waits are told by `_waits.py`; both are set only while there is an instrument that
-wants to know, so that a loop without instruments has neither.
+The core tells a loop's `_task_hook`, and its waits are told by `_waits.py`; both are set only while there is
+an instrument that wants to know, so that a loop without instruments has neither.
 
 Semantics: Trio's, https://trio.readthedocs.io/en/stable/reference-lowlevel.html#instrument-api
 """

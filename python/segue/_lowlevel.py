@@ -1,4 +1,5 @@
-"""What `segue.lowlevel` adds to the Rust core: the current task, variables of a run, system tasks, waiting for descriptors.
+"""What `segue.lowlevel` adds to the Rust core: the current task, variables of a run, system tasks, waiting
+for descriptors.
 
 Semantics: Trio's, https://trio.readthedocs.io/en/stable/reference-lowlevel.html.
 """
@@ -236,8 +237,8 @@ class _Readiness:
         return self.waiting.pop(key)
 
     def ready(self, key: tuple[int, bool]) -> None:
-        # At once, not by the task when it runs: until then the descriptor would be reported ready again, and whoever waits for it
-        # next would be told so.
+        # At once, not by the task when it runs: until then the descriptor would be reported ready again, and
+        # whoever waits for it next would be told so.
         woken = self.stop_waiting(key)
         if not woken.done():
             woken.set_result(None)

@@ -73,9 +73,7 @@ class Nursery(NurseryCore):
     `start_soon`, `cancel_scope`, `child_tasks` and `parent_task` are in Rust (`_core.NurseryCore`).
     """
 
-    def __init__(
-        self, scope: CancelScope, parent: asyncio.Task[Any], loop: asyncio.AbstractEventLoop
-    ) -> None:
+    def __init__(self, scope: CancelScope, parent: asyncio.Task[Any], loop: asyncio.AbstractEventLoop) -> None:
         self._exceptions: list[BaseException] = []
         self._was_combined = False
         """What it raises is a group that was made here."""
@@ -170,11 +168,29 @@ class Nursery(NurseryCore):
             found.clear()  # no cycle of exceptions and frames
 
 
+def _left_open(task: Any, exc: BaseException | None) -> BaseException:
+    """Called by the core for a task that has ended, with `exc` if it raised, inside of nurseries it has opened itself.
+
+    Nobody will wait for what runs in them: it is cancelled. Returns what counts as the task's failure.
+    """
+    nurseries = list(task.child_nurseries)
+    for nursery in reversed(nurseries):
+        nursery._listed(False)
+        nursery.cancel_scope.cancel(reason="the task that had opened this nursery has ended in it")
+    error = RuntimeError(
+        f"Nursery stack corrupted: task {task.get_name()!r} has ended without leaving "
+        f"{len(nurseries)} nursery block(s) that it had entered; use `async with open_nursery()`"
+    )
+    error.__context__ = exc
+    return error
+
+
 def _combined(exceptions: list[BaseException]) -> BaseException | None:
     if not exceptions:
         return None
     if any(not isinstance(exc, asyncio.CancelledError) for exc in exceptions):
-        return BaseExceptionGroup("unhandled errors in a nursery", exceptions)
+        # A copy: the group's repr shows the list itself, which is cleared.
+        return BaseExceptionGroup("unhandled errors in a nursery", list(exceptions))
     for exc in exceptions:
         info = cancellation(exc)
         if info is None or not info.scoped:

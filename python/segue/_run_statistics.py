@@ -35,7 +35,8 @@ class RunStatistics:
 
 
 def current_statistics() -> RunStatistics:
-    """How many tasks there are, how many callbacks and tasks are ready, when the next timer is due, and who waits for I/O."""
+    """How many tasks there are, how many callbacks and tasks are ready, when the next timer is due, and who
+    waits for I/O."""
     loop: Any = asyncio.get_running_loop()
     deadline = loop._next_deadline()
     readiness = vars(loop).get("_readiness")

@@ -1,7 +1,8 @@
 """`as_safe_channel`: asynchronous generators that keep to structured concurrency.
 
-A generator that yields from inside a nursery or a cancel scope lets its consumer run inside of them. Here it runs in a task of
-its own instead, one step for each value that somebody asks for, and is closed when the block that uses it is left.
+A generator that yields from inside a nursery or a cancel scope lets its consumer run inside of them. Here it
+runs in a task of its own instead, one step for each value that somebody asks for, and is closed when the
+block that uses it is left.
 
 Semantics: Trio's, https://trio.readthedocs.io/en/stable/reference-core.html#trio.as_safe_channel
 """
@@ -60,10 +61,12 @@ class SafeReceiveChannel(Generic[T]):
 def as_safe_channel(
     fn: Callable[P, AsyncGenerator[T, None]],
 ) -> Callable[P, AbstractAsyncContextManager[SafeReceiveChannel[T]]]:
-    """Decorates an async generator function, which is then used as `async with f(x) as values: async for value in values: ...`.
+    """Decorates an async generator function, which is then used as `async with f(x) as values: async for
+    value in values: ...`.
 
-    The generator runs in a task of its own, only while a value is waited for, and is closed when the block is left. What
-    it raises is raised by the block: as it is if that is all, else in an ExceptionGroup with what the block itself raised.
+    The generator runs in a task of its own, only while a value is waited for, and is closed when the block
+    is left. What it raises is raised by the block: as it is if that is all, else in an ExceptionGroup with
+    what the block itself raised.
     """
 
     @asynccontextmanager

@@ -1,8 +1,8 @@
 """What happens around the loop's waits: a program's clock says how long, and those who wait for quiet are woken.
 
-The core calls `_before_wait` and `_after_wait` of a loop that has them; they are set only while somebody needs them, so that
-an ordinary loop has neither. "Quiet" means that no job was ready and nothing happened for a while: what `wait_all_tasks_blocked`
-and a MockClock's autojump wait for.
+The core calls `_before_wait` and `_after_wait` of a loop that has them; they are set only while somebody
+needs them, so that an ordinary loop has neither. "Quiet" means that no job was ready and nothing happened
+for a while: what `wait_all_tasks_blocked` and a MockClock's autojump wait for.
 
 Semantics: Trio's, https://trio.readthedocs.io/en/stable/reference-testing.html#inter-task-ordering
 """
@@ -22,7 +22,8 @@ from ._lowlevel import Abort, RaiseCancel, current_task
 class Waits:
     """The hooks of one loop.
 
-    Invariant: the loop's `_before_wait` and `_after_wait` are set exactly if one of `clock`, `waiting` and `watchers` is.
+    Invariant: the loop's `_before_wait` and `_after_wait` are set exactly if one of `clock`, `waiting` and
+    `watchers` is.
     """
 
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
@@ -47,7 +48,8 @@ class Waits:
             del self._loop._before_wait, self._loop._after_wait
 
     def before(self, timeout: float | None) -> float | None:
-        """How many real seconds the loop may wait, which would wait for `timeout` seconds of its own (None: for ever)."""
+        """How many real seconds the loop may wait, which would wait for `timeout` seconds of its own (None:
+        for ever)."""
         self._armed = None
         real = math.inf if timeout is None else timeout
         if real > 0:
@@ -92,8 +94,8 @@ def waits_of(loop: asyncio.AbstractEventLoop) -> Waits:
 async def wait_all_tasks_blocked(cushion: float = 0.0) -> None:
     """Wait until all other tasks wait, and nothing has happened for `cushion` real seconds. A checkpoint.
 
-    Threads and processes that will wake a task don't count as activity. If several tasks call it, those with the smallest
-    `cushion` are woken first, all of them at once.
+    Threads and processes that will wake a task don't count as activity. If several tasks call it, those with
+    the smallest `cushion` are woken first, all of them at once.
     """
     task = current_task()
     waits = waits_of(asyncio.get_running_loop())

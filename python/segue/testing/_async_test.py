@@ -16,13 +16,13 @@ T = TypeVar("T")
 def trio_test(fn: Callable[P, Coroutine[Any, Any, T]]) -> Callable[P, T]:
     """Decorates an async test so that calling it runs it with `segue.trio.run`.
 
-    An argument (a fixture) that is a Clock or an Instrument is the run's clock or one of its instruments; ValueError for two
-    clocks.
+    An argument (a fixture) that is a Clock or an Instrument is the run's clock or one of its instruments;
+    ValueError for two clocks.
     """
 
     @functools.wraps(fn)
     def run_test(*args: P.args, **kwargs: P.kwargs) -> T:
-        from ..trio import run
+        from ..trio._run import run
 
         __tracebackhide__ = True
         clocks = [value for value in kwargs.values() if isinstance(value, Clock)]

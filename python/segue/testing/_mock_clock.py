@@ -1,4 +1,5 @@
-"""A clock that moves only when it is told to, or faster or slower than real time, or by itself when nothing else can happen.
+"""A clock that moves only when it is told to, or faster or slower than real time, or by itself when nothing
+else can happen.
 
 Semantics: Trio's, https://trio.readthedocs.io/en/stable/reference-testing.html#trio.testing.MockClock
 """
@@ -19,9 +20,9 @@ class MockClock(Clock):
     """A clock for tests: `segue.trio.run(main, clock=MockClock())`. It starts at 0.
 
     `rate`: seconds of this clock for each real second; 0 stands still until `jump` is called.
-    `autojump_threshold`: once all tasks have waited for so many real seconds, the clock jumps to the next deadline; infinity
-    turns that off, and 0 is what tests with timeouts only want. A task in `wait_all_tasks_blocked` with a shorter or the same
-    cushion goes first. Both can be changed at any time.
+    `autojump_threshold`: once all tasks have waited for so many real seconds, the clock jumps to the next
+    deadline; infinity turns that off, and 0 is what tests with timeouts only want. It does not jump while a
+    task is in `wait_all_tasks_blocked`. Both can be changed at any time.
     """
 
     def __init__(self, rate: float = 0.0, autojump_threshold: float = math.inf) -> None:

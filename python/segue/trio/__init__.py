@@ -1,7 +1,7 @@
 """Segue's structured concurrency under Trio's names: change `import trio` to `from segue import trio`.
 
-The objects are those of `segue`; `run` is the one that differs, since it takes an async function, as Trio's does. What a
-program sees differently is listed in docs/trio.md. Loaded on first use, like `segue` itself.
+The objects are those of `segue`; `run` is the one that differs, since it takes an async function, as Trio's
+does. What a program sees differently is listed in docs/trio.md. Loaded on first use, like `segue` itself.
 
 https://trio.readthedocs.io/en/stable/reference.html
 """
@@ -62,6 +62,74 @@ if TYPE_CHECKING:
     )
     from ._run import TrioDeprecationWarning, run
 
+__all__ = [
+    "BrokenResourceError",
+    "BusyResourceError",
+    "CancelScope",
+    "Cancelled",
+    "CapacityLimiter",
+    "CapacityLimiterStatistics",
+    "ClosedResourceError",
+    "Condition",
+    "ConditionStatistics",
+    "EndOfChannel",
+    "Event",
+    "EventStatistics",
+    "Lock",
+    "LockStatistics",
+    "MemoryChannelStatistics",
+    "MemoryReceiveChannel",
+    "MemorySendChannel",
+    "NeedHandshakeError",
+    "Nursery",
+    "Process",
+    "RunFinishedError",
+    "SSLListener",
+    "SSLStream",
+    "Semaphore",
+    "SocketListener",
+    "SocketStream",
+    "StapledStream",
+    "StrictFIFOLock",
+    "TASK_STATUS_IGNORED",
+    "TaskStatus",
+    "TooSlowError",
+    "TrioDeprecationWarning",
+    "TrioInternalError",
+    "WouldBlock",
+    "abc",
+    "aclose_forcefully",
+    "as_safe_channel",
+    "current_effective_deadline",
+    "current_time",
+    "fail_after",
+    "fail_at",
+    "from_thread",
+    "lowlevel",
+    "move_on_after",
+    "move_on_at",
+    "open_file",
+    "open_memory_channel",
+    "open_nursery",
+    "open_signal_receiver",
+    "open_ssl_over_tcp_listeners",
+    "open_ssl_over_tcp_stream",
+    "open_tcp_listeners",
+    "open_tcp_stream",
+    "open_unix_socket",
+    "run",
+    "run_process",
+    "serve_listeners",
+    "serve_ssl_over_tcp",
+    "serve_tcp",
+    "sleep",
+    "sleep_forever",
+    "sleep_until",
+    "socket",
+    "to_thread",
+    "wrap_file",
+]
+
 # Where a name is that `segue` doesn't have, or has under another name.
 _WHERE = {
     "CapacityLimiterStatistics": "segue._statistics:CapacityLimiterStatistics",
@@ -78,75 +146,16 @@ _WHERE = {
 
 _MODULES = frozenset({"abc", "from_thread", "lowlevel", "socket", "testing", "to_thread"})
 
-# In `segue` under the same name.
-_SAME = frozenset(
-    {
-        "BrokenResourceError",
-        "BusyResourceError",
-        "CancelScope",
-        "Cancelled",
-        "CapacityLimiter",
-        "ClosedResourceError",
-        "Condition",
-        "EndOfChannel",
-        "Event",
-        "Lock",
-        "MemoryReceiveChannel",
-        "MemorySendChannel",
-        "Nursery",
-        "Process",
-        "SSLListener",
-        "SSLStream",
-        "Semaphore",
-        "SocketListener",
-        "SocketStream",
-        "StapledStream",
-        "StrictFIFOLock",
-        "TASK_STATUS_IGNORED",
-        "TaskStatus",
-        "TooSlowError",
-        "WouldBlock",
-        "__version__",
-        "aclose_forcefully",
-        "as_safe_channel",
-        "current_effective_deadline",
-        "current_time",
-        "fail_after",
-        "fail_at",
-        "move_on_after",
-        "move_on_at",
-        "open_file",
-        "open_memory_channel",
-        "open_nursery",
-        "open_signal_receiver",
-        "open_ssl_over_tcp_listeners",
-        "open_ssl_over_tcp_stream",
-        "open_tcp_listeners",
-        "open_tcp_stream",
-        "open_unix_socket",
-        "run_process",
-        "serve_listeners",
-        "serve_ssl_over_tcp",
-        "serve_tcp",
-        "sleep",
-        "sleep_forever",
-        "sleep_until",
-        "wrap_file",
-    }
-)
-
-__all__ = sorted((_SAME | _WHERE.keys() | _MODULES) - {"__version__", "testing"})  # type: ignore[assignment]
-
 
 def _load(name: str) -> Any:
     import importlib
 
     if name in _MODULES:
         return importlib.import_module(f"segue.trio.{name}")
-    if name in _SAME:
-        where, attribute = "segue", name
-    elif name in _WHERE:
+    if name in _WHERE:
         where, _, attribute = _WHERE[name].partition(":")
+    elif name in __all__ or name == "__version__":
+        where, attribute = "segue", name
     else:
         raise AttributeError(f"module 'segue.trio' has no attribute {name!r}")
     value = getattr(importlib.import_module(where), attribute)

@@ -18,13 +18,15 @@ import logging
 import sys
 import warnings
 import weakref
-from collections.abc import AsyncGenerator
-from typing import Any
+from types import AsyncGeneratorType
+from typing import Any, TypeAlias
 
 from .._core import CancelScope, cancel_shielded_checkpoint
 from .._errors import RunFinishedError
 from .._lowlevel import spawn_system_task
 from .._token import _token_of
+
+Generator: TypeAlias = "AsyncGeneratorType[Any, Any]"
 
 logger = logging.getLogger("segue.generators")
 
@@ -38,14 +40,14 @@ class Generators:
     def __init__(self, loop: Any) -> None:
         self._token = _token_of(loop)
         self._before = sys.get_asyncgen_hooks()
-        self.alive: weakref.WeakSet[AsyncGenerator[Any, Any]] | set[AsyncGenerator[Any, Any]] = weakref.WeakSet()
+        self.alive: weakref.WeakSet[Generator] | set[Generator] = weakref.WeakSet()
         """Those that were iterated and not closed yet. A plain set, hence keeping them alive, once the run ends."""
-        self._late: set[AsyncGenerator[Any, Any]] = set()
+        self._late: set[Generator] = set()
         """Collected when there were no system tasks any more."""
         loop._asyncgen_firstiter_hook = self._first_iteration
         loop._asyncgen_finalizer_hook = self._finalize
 
-    def _first_iteration(self, agen: AsyncGenerator[Any, Any]) -> None:
+    def _first_iteration(self, agen: Generator) -> None:
         if asyncio.current_task() is not None:
             self.alive.add(agen)
             return
@@ -54,7 +56,7 @@ class Generators:
         if self._before.firstiter is not None:
             self._before.firstiter(agen)
 
-    def _finalize(self, agen: AsyncGenerator[Any, Any]) -> None:
+    def _finalize(self, agen: Generator) -> None:
         """The collector has found it unclosed."""
         self.alive.discard(agen)
         if agen.ag_frame is not None and agen.ag_frame.f_locals.get(_FOREIGN):
@@ -73,20 +75,20 @@ class Generators:
             source=agen,
         )
 
-    def _close_soon(self, agen: AsyncGenerator[Any, Any], name: str) -> None:
+    def _close_soon(self, agen: Generator, name: str) -> None:
         try:
             spawn_system_task(_close, agen, name, name=f"close asyncgen {name} (abandoned)")
         except RuntimeError:
             self._late.add(agen)
 
-    def _finalize_foreign(self, agen: AsyncGenerator[Any, Any]) -> None:
+    def _finalize_foreign(self, agen: Generator) -> None:
         if self._before.finalizer is not None:
             self._before.finalizer(agen)
             return
         # As Python does it without hooks.
         closing = agen.aclose()
         try:
-            closing.send(None)  # type: ignore[attr-defined]
+            closing.send(None)
         except StopIteration:
             return
         raise RuntimeError(
@@ -105,7 +107,7 @@ class Generators:
                 await _close(agen, _name(agen))
 
 
-async def _close(agen: AsyncGenerator[Any, Any], name: str) -> None:
+async def _close(agen: Generator, name: str) -> None:
     try:
         with CancelScope(shield=True) as scope:
             scope.cancel(reason="the generator was abandoned")
@@ -114,7 +116,7 @@ async def _close(agen: AsyncGenerator[Any, Any], name: str) -> None:
         logger.exception("Exception ignored during finalization of async generator %r", name)
 
 
-def _name(agen: AsyncGenerator[Any, Any]) -> str:
+def _name(agen: Generator) -> str:
     name = getattr(agen, "__qualname__", repr(agen))
     if agen.ag_frame is None:
         return name

@@ -1,7 +1,8 @@
 """`segue.trio.run`: a run as Trio has it, on a Segue loop of its own.
 
-Around the main task there are three nurseries, one in the other, so that things end in this order: the main task and what it
-has started, then system tasks, then asynchronous generators that were left open, then the calls of `run_sync_soon`.
+Around the main task there are three nurseries, one in the other, so that things end in this order: the main
+task and what it has started, then system tasks, then asynchronous generators that were left open, then the
+calls of `run_sync_soon`.
 
 https://trio.readthedocs.io/en/stable/reference-core.html#trio.run
 """
@@ -61,9 +62,10 @@ def run(
 ) -> T:
     """Run `async_fn(*args)` on a new loop and return what it returns.
 
-    `clock`: where timeouts take their time from, a `segue.testing.MockClock` for instance. `instruments`: who is told what
-    the tasks do. `restrict_keyboard_interrupt_to_checkpoints`: Ctrl-C never interrupts running code, only a wait of the main
-    task. `strict_exception_groups`: nurseries wrap a single exception in a group too; False is deprecated.
+    `clock`: where timeouts take their time from, a `segue.testing.MockClock` for instance. `instruments`:
+    who is told what the tasks do. `restrict_keyboard_interrupt_to_checkpoints`: Ctrl-C never interrupts
+    running code, only a wait of the main task. `strict_exception_groups`: nurseries wrap a single exception
+    in a group too; False is deprecated.
 
     Raises what the main task raised; RuntimeError if a loop runs in this thread already; TypeError if `async_fn` isn't
     async; TrioInternalError if a system task has failed. Ctrl-C raises KeyboardInterrupt in the main task.
@@ -73,14 +75,13 @@ def run(
     if not strict_exception_groups:
         _warn_of_lone_exceptions()
     if clock is None:
-        loop: EventLoop = EventLoop()
+        loop: Any = EventLoop()
     else:
         loop = _ClockedLoop.__new__(_ClockedLoop)
         loop._clock = clock
-        loop.__init__()  # type: ignore[misc]
-    return _Run(loop, async_fn, args, restrict_keyboard_interrupt_to_checkpoints, strict_exception_groups).go(
-        clock, instruments
-    )
+        loop.__init__()
+    this = _Run(loop, async_fn, args, restrict_keyboard_interrupt_to_checkpoints, strict_exception_groups)
+    return this.go(clock, instruments)  # type: ignore[no-any-return]
 
 
 class _Run:
@@ -127,7 +128,16 @@ class _Run:
             if handler_before is not None:
                 signal.signal(signal.SIGINT, handler_before)
             # A task holds its loop, and the loop's attributes hold tasks.
-            for name in ("_generators", "_asyncgen_firstiter_hook", "_asyncgen_finalizer_hook", "_root_task", "_system_nursery", "_late_nursery", "_token", "_crash"):
+            for name in (
+                "_generators",
+                "_asyncgen_firstiter_hook",
+                "_asyncgen_finalizer_hook",
+                "_root_task",
+                "_system_nursery",
+                "_late_nursery",
+                "_token",
+                "_crash",
+            ):
                 attributes.pop(name, None)
             loop.close()
             self.main = None
@@ -173,9 +183,9 @@ class _Run:
                 assert self.not_started is not None
                 raise self.not_started
             return main.result()
-        except asyncio.CancelledError as exc:
+        except asyncio.CancelledError:
             if self.interrupted:
-                raise KeyboardInterrupt from exc
+                raise KeyboardInterrupt from None
             raise
         finally:
             self.not_started = None

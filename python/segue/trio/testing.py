@@ -4,6 +4,6 @@ https://trio.readthedocs.io/en/stable/reference-testing.html
 """
 
 from .. import testing as _testing
-from ..testing import *
+from ..testing import *  # noqa: F403  (all of it)
 
 __all__ = _testing.__all__

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from fnmatch import fnmatchcase
 
-CANCELLED = "segue.Cancelled is asyncio.CancelledError: a public constructor, asyncio's text, provenance in exc.cancellation"
+CANCELLED = (
+    "segue.Cancelled is asyncio.CancelledError: a public constructor, asyncio's text, provenance in exc.cancellation"
+)
 SNIFFIO = "Segue's tasks are asyncio tasks: sniffio says asyncio"
 ASYNCIO = "Segue's tasks are asyncio tasks: awaiting a Future is allowed, and the error for a foreign one is asyncio's"
 INTERNALS = "looks into Trio's own scheduler, not at behaviour"

@@ -5,8 +5,8 @@
     python tests/conformance/trio/run.py test_sync.py test_channel.py   some files
     python tests/conformance/trio/run.py test_run.py -k nursery -v      some tests, with what failed
 
-Each file has its own process; a test that hangs is killed and counts as failed. Exit status 0 means that at least 95 % of the
-tests that are not excluded have passed.
+Each file has its own process; a test that hangs is killed and counts as failed. Exit status 0 means that at
+least 95 % of the tests that are not excluded have passed.
 """
 
 from __future__ import annotations

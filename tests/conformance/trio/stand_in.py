@@ -28,7 +28,7 @@ WHERE_NAMES_ARE = (
     "segue.trio.socket",
 )
 
-MODULES = ("testing", "lowlevel", "abc", "to_thread", "from_thread")
+PUBLIC_MODULES = ("testing", "lowlevel", "abc", "to_thread", "from_thread")
 
 
 def wheel() -> Path:
@@ -100,7 +100,7 @@ class StandIn(types.ModuleType):
                 names.update(dict.fromkeys(importlib.import_module(place).__all__))
             except (ModuleNotFoundError, AttributeError):
                 continue
-        return [n for n in names if n == "trio" or (n not in MODULES and self._has(n))]
+        return [n for n in names if n == "trio" or (n not in PUBLIC_MODULES and self._has(n))]
 
     def _has(self, name: str) -> bool:
         try:

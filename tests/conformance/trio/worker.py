@@ -87,7 +87,7 @@ def main() -> int:
     for other in ("asyncio", "anyio", "hypothesispytest"):
         arguments += ["-p", f"no:{other}"]
     # As Trio's own configuration has it.
-    arguments += ["-W", "error", "-o", "xfail_strict=true", "-o", "addopts=", "-c", str(Path(__file__).with_name("empty.ini"))]
+    arguments += ["-c", str(Path(__file__).with_name("empty.ini")), "-W", "error", "-o", "xfail_strict=true"]
     arguments += ["--tb=short", "-q", "--no-header", "--run-slow"]
     if options.expression:
         arguments += ["-k", options.expression]
