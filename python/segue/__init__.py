@@ -7,6 +7,7 @@ nothing, and what it offers is loaded when it is first used, so that `segue run`
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from . import abc, from_thread, lowlevel, socket, testing, to_thread, trio
     from ._background import background
     from ._core import (
         Cancellation,

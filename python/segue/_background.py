@@ -55,7 +55,7 @@ def _ended(task: asyncio.Task[Any]) -> None:
 
 
 async def drain() -> None:
-    """Wait for the background tasks of the running loop, those included that are started meanwhile: 5 seconds at most."""
+    """Wait for the background tasks of the running loop, also for those started meanwhile: 5 seconds at most."""
     loop = asyncio.get_running_loop()
     end = loop.time() + _DRAIN_SECONDS
     while (left := list(_running(loop))) and (seconds := end - loop.time()) > 0:

@@ -13,6 +13,7 @@ import logging
 from collections.abc import Callable
 from typing import Any
 
+from ._core import Task
 from ._waits import waits_of
 
 logger = logging.getLogger("segue.instruments")
@@ -32,19 +33,19 @@ class Instrument:
     def after_run(self) -> None:
         """The run has ended."""
 
-    def task_spawned(self, task: asyncio.Task[Any]) -> None:
+    def task_spawned(self, task: Task[Any]) -> None:
         """A task was made."""
 
-    def task_scheduled(self, task: asyncio.Task[Any]) -> None:
+    def task_scheduled(self, task: Task[Any]) -> None:
         """A task is ready; it will run soon."""
 
-    def before_task_step(self, task: asyncio.Task[Any]) -> None:
+    def before_task_step(self, task: Task[Any]) -> None:
         """A task is about to run, up to its next suspension."""
 
-    def after_task_step(self, task: asyncio.Task[Any]) -> None:
+    def after_task_step(self, task: Task[Any]) -> None:
         """A task has suspended or ended."""
 
-    def task_exited(self, task: asyncio.Task[Any]) -> None:
+    def task_exited(self, task: Task[Any]) -> None:
         """A task has ended."""
 
     def before_io_wait(self, timeout: float) -> None:
@@ -122,7 +123,7 @@ class Instruments(dict[str, dict[Instrument, Callable[..., object]]]):
                     instrument,
                 )
 
-    def _task_hook(self, what: str, task: asyncio.Task[Any]) -> None:
+    def _task_hook(self, what: str, task: Task[Any]) -> None:
         self.tell(_TASK_HOOKS[what], task)
 
     def _before_io_wait(self, timeout: float) -> None:

@@ -46,7 +46,7 @@ def _ask_to_abort(abort_fn: Callable[[RaiseCancel], Abort], task: asyncio.Task[A
     return answer is Abort.SUCCEEDED
 
 
-def current_task() -> asyncio.Task[Any]:
+def current_task() -> Task[Any]:
     """The task that runs now. RuntimeError outside of one."""
     try:
         task = asyncio.current_task()
@@ -54,10 +54,10 @@ def current_task() -> asyncio.Task[Any]:
         task = None
     if task is None:
         raise RuntimeError("must be called from async context")
-    return task
+    return task  # type: ignore[return-value]  # what runs here is a task of ours
 
 
-def current_root_task() -> asyncio.Task[Any] | None:
+def current_root_task() -> Task[Any] | None:
     """The task that the run began with, or None if the loop wasn't started by `segue.trio.run`."""
     return vars(asyncio.get_running_loop()).get("_root_task")
 
@@ -149,7 +149,7 @@ def spawn_system_task(
     *args: Any,
     name: object = None,
     context: contextvars.Context | None = None,
-) -> asyncio.Task[Any]:
+) -> Task[Any]:
     """Start a task that belongs to nobody: held by the loop, cancelled at its end, outside of all scopes.
 
     Without `context` it runs in the context in which the loop was started. If it fails, the loop's exception
@@ -170,7 +170,7 @@ def spawn_system_task(
         context = context.copy() if context is not None else contextvars.copy_context()
     if "_root_task" in attributes:
         return _spawn_in_run(attributes, async_fn, coro, named, context)
-    task: asyncio.Task[Any] = Task(coro, loop=loop, name=named, context=context)
+    task: Task[Any] = Task(coro, loop=loop, name=named, context=context)
     running: set[asyncio.Task[Any]] = attributes.setdefault("_system_tasks", set())
     running.add(task)
     task.add_done_callback(_system_task_ended)
@@ -183,7 +183,7 @@ def _spawn_in_run(
     coro: Any,
     name: str,
     context: contextvars.Context,
-) -> asyncio.Task[Any]:
+) -> Task[Any]:
     """As a task of the nursery that `segue.trio.run` has for them."""
     nursery = attributes.get("_system_nursery")
     if nursery is None:

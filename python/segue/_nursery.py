@@ -14,7 +14,7 @@ import functools
 import inspect
 from collections.abc import Awaitable, Callable
 from types import TracebackType
-from typing import Any, Final, Generic, NoReturn, TypeVar
+from typing import Any, Final, Generic, NoReturn, TypeVar, final
 
 from ._core import CancelScope, NurseryCore, cancellation
 from ._errors import InternalError
@@ -58,7 +58,7 @@ class _IgnoredStatus:
         return "TASK_STATUS_IGNORED"
 
 
-TASK_STATUS_IGNORED: Final = _IgnoredStatus()
+TASK_STATUS_IGNORED: Final[TaskStatus[Any]] = _IgnoredStatus()  # type: ignore[assignment]  # it has what is called
 
 
 def _open_nurseries(loop: asyncio.AbstractEventLoop) -> set[Nursery]:
@@ -67,6 +67,7 @@ def _open_nurseries(loop: asyncio.AbstractEventLoop) -> set[Nursery]:
     return found
 
 
+@final
 class Nursery(NurseryCore):
     """The tasks of an `async with segue.open_nursery()` block.
 

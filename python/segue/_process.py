@@ -308,12 +308,15 @@ async def _run_process(
     async with open_nursery() as nursery:
         try:
             if data is not None:
+                assert process.stdin is not None
                 nursery.start_soon(_feed, process.stdin, data)
                 process.stdin = process.stdio = None
             if capture_stdout:
+                assert process.stdout is not None
                 nursery.start_soon(_collect, process.stdout, stdout_chunks)
                 process.stdout = process.stdio = None
             if capture_stderr:
+                assert process.stderr is not None
                 nursery.start_soon(_collect, process.stderr, stderr_chunks)
                 process.stderr = None
             task_status.started(process)

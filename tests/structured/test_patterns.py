@@ -1,4 +1,4 @@
-"""`gather`, `map_unordered`, `race`, `retry` and `background`: what they return and raise, and that nothing is left running."""
+"""`gather`, `map_unordered`, `race`, `retry`, `background`: what they return and raise; nothing is left running."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
 """Segue's structured concurrency under Trio's names: change `import trio` to `from segue import trio`.
 
 The objects are those of `segue`; `run` is the one that differs, since it takes an async function, as Trio's
-does. What a program sees differently is listed in docs/trio.md. Loaded on first use, like `segue` itself.
+does. What a program sees differently is listed in docs/compatibility.md. Loaded on first use, like `segue` itself.
 
 https://trio.readthedocs.io/en/stable/reference.html
 """
@@ -30,7 +30,10 @@ if TYPE_CHECKING:
         WouldBlock,
     )
     from .._errors import InternalError as TrioInternalError
+    from .._files import open_file, wrap_file
     from .._nursery import TASK_STATUS_IGNORED, Nursery, TaskStatus, open_nursery
+    from .._process import Process, run_process
+    from .._safe_channel import as_safe_channel
     from .._scopes import (
         Cancelled,
         TooSlowError,
@@ -42,6 +45,7 @@ if TYPE_CHECKING:
         sleep_forever,
         sleep_until,
     )
+    from .._signals import open_signal_receiver
     from .._socket_streams import SocketListener, SocketStream, open_unix_socket
     from .._statistics import (
         CapacityLimiterStatistics,
@@ -60,6 +64,8 @@ if TYPE_CHECKING:
         open_ssl_over_tcp_stream,
         serve_ssl_over_tcp,
     )
+    from . import abc, from_thread, lowlevel, socket, to_thread
+    from . import testing as testing
     from ._run import TrioDeprecationWarning, run
 
 __all__ = [

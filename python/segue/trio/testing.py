@@ -3,7 +3,5 @@
 https://trio.readthedocs.io/en/stable/reference-testing.html
 """
 
-from .. import testing as _testing
 from ..testing import *  # noqa: F403  (all of it)
-
-__all__ = _testing.__all__
+from ..testing import __all__ as __all__
