@@ -19,6 +19,7 @@ if TYPE_CHECKING:
         Semaphore,
         current_effective_deadline,
         current_time,
+        sleep_forever,
     )
     from .._errors import (
         BrokenResourceError,
@@ -42,7 +43,6 @@ if TYPE_CHECKING:
         move_on_after,
         move_on_at,
         sleep,
-        sleep_forever,
         sleep_until,
     )
     from .._signals import open_signal_receiver
