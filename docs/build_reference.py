@@ -254,7 +254,7 @@ def call(name: str, thing: Any) -> str:
         returns = inspect.Signature.empty
     shown = str(found.replace(parameters=parameters, return_annotation=returns))
     shown = re.sub(r"""(: |-> )(['"])(.*?)\2(?=,|\)| =|$)""", r"\1\3", shown).replace("Ellipsis", "...")
-    shown = re.sub(r"<class (\w+)>", r"\1", shown)
+    shown = re.sub(r"<class '(\w+)'>", r"\1", shown)
     shown = re.sub(r"<object object at 0x\w+>", "...", re.sub(r"<\w+\.(\w+): \d+>", r"\1", shown))
     return ("async " if is_async else "") + name + shown
 

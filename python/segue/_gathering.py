@@ -14,6 +14,8 @@ from ._sync import open_memory_channel
 
 T = TypeVar("T")
 U = TypeVar("U")
+V = TypeVar("V")
+W = TypeVar("W")
 
 
 async def _awaiting(awaitable: Awaitable[T]) -> T:
@@ -69,6 +71,32 @@ def _report(exc: BaseException, message: str) -> None:
     asyncio.get_running_loop().call_exception_handler({"message": message, "exception": exc})
 
 
+# A few awaitables: a tuple to type checkers, as asyncio.gather in typeshed, so that each result has its own type.
+@overload
+async def gather(  # type: ignore[overload-overlap]
+    a: Awaitable[T], b: Awaitable[U], /, *, limit: int | None = None, return_exceptions: Literal[False] = False
+) -> tuple[T, U]: ...
+@overload
+async def gather(  # type: ignore[overload-overlap]
+    a: Awaitable[T],
+    b: Awaitable[U],
+    c: Awaitable[V],
+    /,
+    *,
+    limit: int | None = None,
+    return_exceptions: Literal[False] = False,
+) -> tuple[T, U, V]: ...
+@overload
+async def gather(  # type: ignore[overload-overlap]
+    a: Awaitable[T],
+    b: Awaitable[U],
+    c: Awaitable[V],
+    d: Awaitable[W],
+    /,
+    *,
+    limit: int | None = None,
+    return_exceptions: Literal[False] = False,
+) -> tuple[T, U, V, W]: ...
 @overload
 async def gather(
     *awaitables: Awaitable[T], limit: int | None = None, return_exceptions: Literal[False] = False
@@ -77,7 +105,7 @@ async def gather(
 async def gather(
     *awaitables: Awaitable[T], limit: int | None = None, return_exceptions: bool
 ) -> list[T | BaseException]: ...
-async def gather(
+async def gather(  # type: ignore[misc]
     *awaitables: Awaitable[Any], limit: int | None = None, return_exceptions: bool = False
 ) -> list[Any]:
     """Run all awaitables at once, at most `limit` of them at a time; returns their results in the order given.

@@ -53,11 +53,11 @@ class _FailScope:
 
     def __exit__(
         self, kind: type[BaseException] | None, exc: BaseException | None, tb: TracebackType | None
-    ) -> bool:
-        done = self._scope.__exit__(kind, exc, tb)
+    ) -> None:
+        # Never True: checkers would take it that the program may go on behind the block.
+        self._scope.__exit__(kind, exc, tb)
         if self._scope.cancelled_caught:
             raise TooSlowError(str(self._scope.cancellation))
-        return done
 
 
 def fail_after(seconds: float, *, shield: bool = False) -> _FailScope:

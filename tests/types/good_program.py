@@ -46,7 +46,18 @@ async def use_scopes() -> None:
         assert_type(nursery.child_tasks, frozenset[segue.Task[Any]])
 
 
-async def send_numbers(send: segue.MemorySendChannel[int], task_status: segue.TaskStatus[str]) -> None:
+async def greet(name: str) -> str:
+    return f"Hello, {name}"
+
+
+async def double_in_time(number: int) -> int:
+    with segue.fail_after(5):
+        return await double(number)
+
+
+async def send_numbers(
+    send: segue.MemorySendChannel[int], task_status: segue.TaskStatus[str] = segue.TASK_STATUS_IGNORED
+) -> None:
     async with send:
         task_status.started("begun")
         for number in range(3):
@@ -78,8 +89,9 @@ async def doubled(numbers: list[int]) -> AsyncGenerator[int, None]:
 
 
 async def use_patterns() -> None:
-    assert_type(await segue.gather(double(1), double(2), limit=1), list[int])
-    assert_type(await segue.race(double(1), double(1)), int)
+    assert_type(await segue.gather(double(1), greet("Ada"), limit=1), tuple[int, str])
+    assert_type(await segue.gather(*map(double, range(9)), limit=3), list[int])
+    assert_type(await segue.race(double(1), double_in_time(1)), int)
     assert_type(await segue.retry(double, 3, attempts=2, on=OSError), int)
     async for number in segue.map_unordered(double, [1, 2], limit=2):
         assert_type(number, int)
