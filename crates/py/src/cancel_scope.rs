@@ -21,7 +21,7 @@ use sched::{CancelSource, Clock, ScopeId, TimerToken};
 
 use crate::cancellation::{Cancellation, Site};
 use crate::catching;
-use crate::event_loop::LoopCore;
+use crate::event_loop::{running, LoopCore};
 use crate::job::{visit_raw, Job};
 use crate::raw::globals::{attr, import};
 use crate::raw::obj::{call, raise_object, runtime_error, take_raised, write_unraisable};
@@ -95,10 +95,9 @@ fn running_loop(py: Python<'_>) -> PyResult<&Py<PyAny>> {
 pub fn current(what: &str) -> R<(Obj, Obj)> {
     // SAFETY: attached.
     let py = unsafe { Python::assume_attached() };
-    let loop_ = call(running_loop(py)?.as_ptr(), &[])?;
-    if LoopCore::of(loop_.as_ptr()).is_none() {
-        return Err(no_loop(what, &loop_));
-    }
+    let Some(loop_) = running() else {
+        return Err(no_loop(what, &call(running_loop(py)?.as_ptr(), &[])?));
+    };
     match registry::current(loop_.as_ptr())? {
         Some(task) if task::is_ours(task.as_ptr()) => Ok((loop_, task)),
         task => Err(no_task(what, task)),

@@ -192,6 +192,7 @@ fn run(o: *mut PyObject, s: &TaskState, exc: Option<Obj>) -> R<()> {
     if matches!(outcome, Outcome::Yielded(_)) {
         s.schedule_points.set(s.schedule_points.get() + 1);
         s.cancel_points.set(s.cancel_points.get() + u64::from(!s.scope.holds()));
+        task::show_to_collector(o);
     }
     let result = match outcome {
         Outcome::Yielded(value) => match yielded(o, s, value) {
