@@ -5,8 +5,8 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Callable
+from contextvars import ContextVar
 from typing import Any, TypeVar
 
 F = TypeVar("F", bound=Callable[..., Any])
@@ -22,13 +22,10 @@ def disable_ki_protection(fn: F, /) -> F:
     return fn
 
 
+_protected: ContextVar[bool] = ContextVar("segue_protected", default=False)
+"""Set in the context of system tasks."""
+
+
 def currently_ki_protected() -> bool:
-    """Whether Ctrl-C doesn't interrupt the code that runs now: a system task, or a callback of the loop."""
-    loop = asyncio._get_running_loop()
-    if loop is None:
-        return False
-    task: Any = asyncio.current_task(loop)
-    if task is None:
-        return True
-    system = vars(loop).get("_system_nursery")
-    return system is not None and task.parent_nursery is system
+    """Whether Ctrl-C doesn't interrupt the code that runs now: that of a system task with a context of its own."""
+    return _protected.get()

@@ -155,6 +155,7 @@ def spawn_system_task(
     Without `context` it runs in the context in which the loop was started. If it fails, the loop's exception
     handler is told (`segue.trio.run` ends with an InternalError).
     """
+    from ._interrupts import _protected
     from ._nursery import _name_of, _not_async
 
     loop = asyncio.get_running_loop()
@@ -168,6 +169,7 @@ def spawn_system_task(
     if context is None:
         context = attributes.get("_system_context")
         context = context.copy() if context is not None else contextvars.copy_context()
+        context.run(_protected.set, True)
     if "_root_task" in attributes:
         return _spawn_in_run(attributes, async_fn, coro, named, context)
     task: asyncio.Task[Any] = Task(coro, loop=loop, name=named, context=context)
