@@ -155,7 +155,6 @@ def spawn_system_task(
     Without `context` it runs in the context in which the loop was started. If it fails, the loop's exception
     handler is told (`segue.trio.run` ends with an InternalError).
     """
-    from ._interrupts import _protected
     from ._nursery import _name_of, _not_async
 
     loop = asyncio.get_running_loop()
@@ -169,7 +168,6 @@ def spawn_system_task(
     if context is None:
         context = attributes.get("_system_context")
         context = context.copy() if context is not None else contextvars.copy_context()
-        context.run(_protected.set, True)
     if "_root_task" in attributes:
         return _spawn_in_run(attributes, async_fn, coro, named, context)
     task: asyncio.Task[Any] = Task(coro, loop=loop, name=named, context=context)
@@ -222,28 +220,15 @@ class _Readiness:
         key = (fd, to_read)
         if key in self.waiting:
             raise BusyResourceError("another task is already reading / writing this fd")
-        woken: asyncio.Future[None] = self.loop.create_future()
-        add = self.loop.add_reader if to_read else self.loop.add_writer
-        add(fd, self.ready, key)
+        # For one event: a descriptor that was closed while it is open elsewhere can't be told any more to be quiet.
+        woken: asyncio.Future[None] = self.loop._when_ready(fd, to_read)
         self.waiting[key] = woken
         try:
             await woken
         finally:
             if self.waiting.get(key) is woken:
-                self.stop_waiting(key)
-
-    def stop_waiting(self, key: tuple[int, bool]) -> asyncio.Future[None]:
-        # Without asking, as remove_reader does, whose descriptor it is: add_reader has.
-        fd, to_read = key
-        (self.loop._remove_reader if to_read else self.loop._remove_writer)(fd)
-        return self.waiting.pop(key)
-
-    def ready(self, key: tuple[int, bool]) -> None:
-        # At once, not by the task when it runs: until then the descriptor would be reported ready again, and
-        # whoever waits for it next would be told so.
-        woken = self.stop_waiting(key)
-        if not woken.done():
-            woken.set_result(None)
+                del self.waiting[key]
+                self.loop._not_when_ready(fd, woken)
 
     async def wait_readable(self, fd: Any) -> None:
         await self.wait(_descriptor(fd), True)
@@ -254,9 +239,10 @@ class _Readiness:
     def closing(self, fd: int) -> None:
         from ._errors import ClosedResourceError
 
-        for key in ((fd, True), (fd, False)):
-            if key in self.waiting:
-                woken = self.stop_waiting(key)
+        for to_read in (True, False):
+            woken = self.waiting.pop((fd, to_read), None)
+            if woken is not None:
+                self.loop._not_when_ready(fd, woken)
                 if not woken.done():
                     woken.set_exception(ClosedResourceError("another task closed this fd"))
 

@@ -74,7 +74,6 @@ class Nursery(NurseryCore):
     """
 
     def __init__(self, scope: CancelScope, parent: asyncio.Task[Any], loop: asyncio.AbstractEventLoop) -> None:
-        self._exceptions: list[BaseException] = []
         self._was_combined = False
         """What it raises is a group that was made here."""
 
@@ -124,18 +123,6 @@ class Nursery(NurseryCore):
             raise _not_async(async_fn, coro)
         self._spawn(async_fn, coro, name)
 
-    def _child_failed(self, exc: BaseException, task: asyncio.Task[Any]) -> None:
-        """Called by the core for a child that ended with `exc`. A plain `Task.cancel()` ends only that task."""
-        if isinstance(exc, asyncio.CancelledError):
-            info = cancellation(exc)
-            if info is None or not info.scoped:
-                return
-        self._add(exc, task)
-
-    def _add(self, exc: BaseException, task: asyncio.Task[Any]) -> None:
-        self._exceptions.append(exc)
-        self.cancel_scope._cancel_for_failure(exc, task)
-
     async def _wait(self, exc: BaseException | None, strict: bool) -> BaseException | None:
         """The block has ended with `exc`: wait for the children; returns what all of them raised.
 
@@ -161,7 +148,7 @@ class Nursery(NurseryCore):
                     self._add(native, parent)
         finally:
             self.cancel_scope._hold(False)
-        found, self._exceptions = self._exceptions, []
+        found = self._take_exceptions()
         try:
             if not strict and len(found) == 1:
                 return found[0]

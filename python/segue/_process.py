@@ -1,13 +1,14 @@
 """`run_process`, `Process` and `lowlevel.open_process`: other programs, with streams to and from them.
 
-A child's end is told by a descriptor of it (a pidfd), or by a thread that waits for it where the kernel has none; neither
-touches SIGCHLD, nor the loop's own children (`asyncio.create_subprocess_exec`).
+A child's end is told by a descriptor of it (a pidfd), or by a thread that waits for it where the kernel has none;
+neither touches SIGCHLD, nor the loop's own children (`asyncio.create_subprocess_exec`).
 
 Semantics: Trio's, https://trio.readthedocs.io/en/stable/reference-io.html#spawning-subprocesses
 """
 
 from __future__ import annotations
 
+import asyncio
 import io
 import os
 import subprocess
@@ -138,7 +139,8 @@ class Process:
 
     def _close_pidfd(self) -> None:
         if self._pidfd is not None:
-            _lowlevel.notify_closing(self._pidfd.fileno())
+            if asyncio._get_running_loop() is not None:  # else nobody can be waiting
+                _lowlevel.notify_closing(self._pidfd.fileno())
             self._pidfd.close()
             self._pidfd = None
 
@@ -213,9 +215,10 @@ async def _open_process(
             stderr = pipe("stderr", False)
         elif stderr == subprocess.STDOUT and stdout is not None:
             stderr = stdout  # Popen knows of no pipe here
-        popen: subprocess.Popen[bytes] = await to_thread_run_sync(
-            partial(subprocess.Popen, command, stdin=stdin, stdout=stdout, stderr=stderr, **options)
+        start: Callable[[], Any] = partial(
+            subprocess.Popen, command, stdin=stdin, stdout=stdout, stderr=stderr, **options
         )
+        popen = await to_thread_run_sync(start)  # in a thread, since it may take long
         on_failure.pop_all()
     return Process(popen, ours["stdin"], ours["stdout"], ours["stderr"])
 

@@ -19,7 +19,7 @@ import inspect
 import sys
 import threading
 from collections import deque
-from collections.abc import Awaitable, Callable, Generator
+from collections.abc import Awaitable, Callable
 from functools import partial
 from queue import SimpleQueue
 from typing import Any, Protocol, TypeVar, TypeVarTuple, Unpack, cast
@@ -27,6 +27,7 @@ from typing import Any, Protocol, TypeVar, TypeVarTuple, Unpack, cast
 from . import _thread_cache
 from ._core import CapacityLimiter, Event, checkpoint, checkpoint_if_cancelled, reschedule, wait_task_rescheduled
 from ._errors import RunFinishedError
+from ._interrupts import INTERRUPTIBLE
 from ._lowlevel import Abort, RaiseCancel, RunVar, current_task, in_run, spawn_system_task
 from ._nursery import _not_async
 from ._outcome import Error, Value, capture
@@ -229,7 +230,7 @@ def _context_for_thread() -> contextvars.Context:
 
 async def to_thread_run_sync(
     sync_fn: Callable[[Unpack[Ts]], T],
-    *args: Unpack[Ts],
+    *args: *Ts,
     thread_name: str | None = None,
     abandon_on_cancel: bool = False,
     limiter: Limiter | None = None,
@@ -280,8 +281,8 @@ class _InContext:
         self._coro = coro
         self._context = context
 
-    def __await__(self) -> Generator[Any, Any, Any]:
-        return self  # type: ignore[return-value]
+    def __await__(self) -> Any:
+        return self
 
     def __iter__(self) -> _InContext:
         return self
@@ -356,6 +357,10 @@ class _Request:
         return await coro
 
 
+# Ctrl-C goes to the thread that asked.
+INTERRUPTIBLE.update((_Request._call_sync.__code__, _Request._call_async.__code__))
+
+
 def _ask(trio_token: TrioToken | None, request: _Request) -> Any:
     """Hands a request to the loop, and waits for the answer."""
     call = _here.call
@@ -380,7 +385,7 @@ def _ask(trio_token: TrioToken | None, request: _Request) -> Any:
 
 
 def from_thread_run(
-    afn: Callable[[Unpack[Ts]], Awaitable[T]], *args: Unpack[Ts], trio_token: TrioToken | None = None
+    afn: Callable[[Unpack[Ts]], Awaitable[T]], *args: *Ts, trio_token: TrioToken | None = None
 ) -> T:
     """From a worker thread: call `await afn(*args)` on the loop, and wait for what it returns or raises.
 
@@ -395,7 +400,7 @@ def from_thread_run(
 
 
 def from_thread_run_sync(
-    fn: Callable[[Unpack[Ts]], T], *args: Unpack[Ts], trio_token: TrioToken | None = None
+    fn: Callable[[Unpack[Ts]], T], *args: *Ts, trio_token: TrioToken | None = None
 ) -> T:
     """From a worker thread: call `fn(*args)` on the loop's thread, and wait for what it returns or raises.
 

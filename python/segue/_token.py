@@ -46,7 +46,7 @@ class TrioToken:
         ended; a call that was accepted is made.
         """
         with self._lock:
-            if self._finished:
+            if self._finished or self._loop.is_closed():
                 raise RunFinishedError("the loop has ended")
             if idempotent:
                 self._idempotent[sync_fn, args] = None

@@ -52,7 +52,7 @@ async def test_a_wrapper_has_what_its_file_has() -> None:
         for name in _FILE_SYNC_ATTRS | _FILE_ASYNC_METHODS:
             assert hasattr(file, name) == hasattr(wrapped, name) == (name in dir(file))
         with pytest.raises(AttributeError):
-            file.detach_everything  # type: ignore[attr-defined]
+            file.detach_everything()  # type: ignore[attr-defined]
         await file.aclose()
         assert wrapped.closed
 

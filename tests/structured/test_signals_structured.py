@@ -104,8 +104,8 @@ async def test_one_task_at_a_time() -> None:
     with segue.open_signal_receiver(signal.SIGUSR1) as receiver:
         with pytest.raises(BaseExceptionGroup) as caught:
             async with segue.open_nursery() as nursery:
-                nursery.start_soon(receiver.__anext__)  # type: ignore[arg-type]
-                nursery.start_soon(receiver.__anext__)  # type: ignore[arg-type]
+                nursery.start_soon(receiver.__anext__)
+                nursery.start_soon(receiver.__anext__)
     assert [type(e) for e in caught.value.exceptions] == [segue.BusyResourceError]
 
 

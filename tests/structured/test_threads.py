@@ -1,4 +1,4 @@
-"""Worker threads, the way back from them, and tokens. Semantics: Trio's; what asyncio's own cancellation does to them."""
+"""Worker threads, the way back from them, and tokens: as in Trio, and what `Task.cancel()` does to them."""
 
 import asyncio
 import contextvars
@@ -549,7 +549,8 @@ os._exit(os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]))
 
 
 async def test_run_sync_soon_is_first_come_first_served() -> None:
-    token, calls = lowlevel.current_trio_token(), []
+    token = lowlevel.current_trio_token()
+    calls: list[object] = []
     assert token is lowlevel.current_trio_token()
     for i in range(100):
         token.run_sync_soon(calls.append, i)
@@ -559,7 +560,8 @@ async def test_run_sync_soon_is_first_come_first_served() -> None:
 
 
 async def test_run_sync_soon_idempotent() -> None:
-    token, calls = lowlevel.current_trio_token(), []
+    token = lowlevel.current_trio_token()
+    calls: list[object] = []
     for _ in range(3):
         for i in range(10):
             token.run_sync_soon(calls.append, i, idempotent=True)

@@ -142,9 +142,9 @@ fn check_deadline(value: f64, name: &str) -> PyResult<f64> {
     Ok(value)
 }
 
-fn check_relative(value: f64) -> PyResult<f64> {
+fn check_relative(value: f64, name: &str) -> PyResult<f64> {
     if check_deadline(value, "relative deadline")? < 0.0 {
-        return Err(PyValueError::new_err(format!("relative deadline must be non-negative, got {value}")));
+        return Err(PyValueError::new_err(format!("{name} must be non-negative, got {value}")));
     }
     Ok(value)
 }
@@ -237,14 +237,14 @@ impl CancelScope {
         let show = |o: &Option<Obj>| o.as_ref().map_or_else(|| "no scope".to_owned(), |o| repr(o.as_ptr()));
         let text = match task {
             Some(task) if task.as_ptr() == host.as_ptr() => format!(
-                "{} was left in {} while {}, which was entered later, is still open. \
+                "Cancel scope stack corrupted: {} was left in {}, which is still within its child {}, entered later and still open. \
                  Leave cancel scopes and nurseries in the reverse order of entering them.",
                 repr(slf.as_ptr()),
                 repr(task.as_ptr()),
                 show(&innermost)
             ),
             _ => format!(
-                "{} was entered in {} and left in {} (whose innermost scope is {}). \
+                "Cancel scope stack corrupted: {} was entered in {} and left from unrelated {} (whose innermost scope is {}). \
                  Leave cancel scopes and nurseries in the task that entered them.",
                 repr(slf.as_ptr()),
                 repr(host.as_ptr()),
@@ -259,7 +259,11 @@ impl CancelScope {
     fn close(slf: &Bound<'_, Self>, exc: Option<Bound<'_, PyAny>>) -> PyResult<Option<Obj>> {
         let this = slf.get();
         if this.stage.get() != Stage::Entered {
-            let text = format!("{} is not entered, so it cannot be left", repr(slf.as_ptr()));
+            let state = match this.stage.get() {
+                Stage::Left => "which had already been exited",
+                _ => "which is not entered",
+            };
+            let text = format!("Cancel scope stack corrupted: cannot leave {}, {state}", repr(slf.as_ptr()));
             return Ok(Some(chained(PyRuntimeError::new_err(text), slf.py(), exc)?));
         }
         let (Some(id), Some(host)) = (this.id(), this.host.obj()) else {
@@ -284,6 +288,16 @@ impl CancelScope {
         };
         this.leave(Some(&host))?;
         Ok(left)
+    }
+
+    /// A child of this scope's nursery, or the nursery's block, failed with `exc`.
+    pub fn cancel_for_failure(&self, exc: &Obj, task: &Obj) -> R<()> {
+        if self.is_cancelled() {
+            return Ok(());
+        }
+        // SAFETY: attached.
+        let py = unsafe { Python::assume_attached() };
+        self.cancel_for(Cancellation::failure(py, &exc.bound(py), task)?)
     }
 
     /// Puts a task of ours that has not begun into this scope.
@@ -359,7 +373,7 @@ impl CancelScope {
     #[pyo3(signature = (*, deadline = f64::INFINITY, relative_deadline = f64::INFINITY, shield = false))]
     fn new(deadline: f64, relative_deadline: f64, shield: bool) -> PyResult<Self> {
         check_deadline(deadline, "deadline")?;
-        check_relative(relative_deadline)?;
+        check_relative(relative_deadline, "timeout")?;
         if deadline != f64::INFINITY && relative_deadline != f64::INFINITY {
             return Err(PyValueError::new_err("Cannot specify both a deadline and a relative deadline"));
         }
@@ -457,14 +471,6 @@ impl CancelScope {
         Ok(self.cancel_for(cause)?)
     }
 
-    /// A child of this scope's nursery failed with `exc`.
-    fn _cancel_for_failure(&self, exc: &Bound<'_, PyAny>, task: Bound<'_, PyAny>) -> PyResult<()> {
-        if self.is_cancelled() {
-            return Ok(());
-        }
-        Ok(self.cancel_for(Cancellation::failure(exc.py(), exc, &Obj::from(task))?)?)
-    }
-
     /// Whether the scope was cancelled: by `cancel()`, or by its deadline. Says nothing of whether anybody noticed.
     #[getter]
     fn cancel_called(&self, py: Python<'_>) -> PyResult<bool> {
@@ -530,7 +536,7 @@ impl CancelScope {
     #[setter]
     fn set_relative_deadline(slf: &Bound<'_, Self>, value: f64) -> PyResult<()> {
         let this = slf.get();
-        check_relative(value)?;
+        check_relative(value, "relative deadline")?;
         match (this.stage.get(), this.core()) {
             (Stage::Entered, Some(core)) => {
                 this.deadline.set(seconds_now(core)? + value);

@@ -228,8 +228,8 @@ impl Cancellation {
     }
 }
 
-fn tag_name(py: Python<'_>) -> *mut PyObject {
-    pyo3::intern!(py, "cancellation").as_ptr()
+fn tag_name(_: Python<'_>) -> *mut PyObject {
+    globals().names.tag
 }
 
 pub fn is_cancelled_error(exc: *mut PyObject) -> bool {

@@ -621,8 +621,13 @@ impl LoopCore {
     }
 
     /// When the next timer or deadline is due, in seconds on the loop's clock; None if there is none.
-    fn _next_deadline(&self) -> Option<f64> {
-        self.scheduler.next_deadline().map(|when| when as f64 / 1e9)
+    fn _next_deadline(&self, py: Python<'_>) -> PyResult<Option<Py<PyAny>>> {
+        let next = self.scheduler.next_timer(|job| match job {
+            Job::Timer(handle) => Some((handle.clone(), intern!(py, "_when"))),
+            Job::Deadline(scope) => Some((scope.clone(), intern!(py, "deadline"))),
+            _ => None,
+        });
+        next.flatten().map(|(object, name)| Ok(object.bound(py).getattr(name)?.unbind())).transpose()
     }
 
     #[getter]

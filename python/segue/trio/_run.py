@@ -21,7 +21,7 @@ from typing import Any, TypeVar
 from .._clock import Clock
 from .._errors import InternalError
 from .._instruments import Instrument, instruments_of
-from .._interrupts import currently_ki_protected
+from .._interrupts import currently_ki_protected, runs_for_somebody
 from .._loop import EventLoop
 from .._nursery import _not_async, open_nursery
 from .._token import _finish_token
@@ -207,7 +207,7 @@ class _Run:
                         self.not_started = exc
                         return
                     # What the main task raises comes out of `run` as it is.
-                    main_nursery._child_failed = _ignored  # type: ignore[method-assign]
+                    main_nursery._ignore_failures()
                     main_nursery._spawn(self.async_fn, coro, None)
                     (self.main,) = main_nursery.child_tasks
                     del coro
@@ -241,12 +241,10 @@ class _Run:
             self.main.cancel()
 
 
-def _ignored(exc: BaseException, task: asyncio.Task[Any]) -> None:
-    pass
-
-
 def _is_programs_code(frame: FrameType) -> bool:
     """Whether a task's own code runs, with nothing of Segue's or asyncio's under way that an exception would break."""
+    if runs_for_somebody(frame):
+        return True
     at: FrameType | None = frame
     while at is not None:
         name = at.f_globals.get("__name__", "")

@@ -14,7 +14,6 @@ DETERMINISM = "Segue's order is deterministic, always: the same program gives th
 KI = "KeyboardInterrupt protection is not by decorators: Ctrl-C is delivered to the main task"
 
 EXCLUDED: dict[str, str] = {
-    "_tests/test_threads.py::test_run_in_trio_thread_ki": KI,
     "_tests/test_threads.py::test_trio_to_thread_run_sync_contextvars": SNIFFIO,
     "_tests/test_threads.py::test_trio_from_thread_run_sync_contextvars": SNIFFIO,
     "_tests/test_threads.py::test_trio_from_thread_run_contextvars": SNIFFIO,

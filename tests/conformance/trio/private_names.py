@@ -87,7 +87,7 @@ def _count_context_run_tb_frames() -> int:
 
 
 # Modules of Segue that the tests look into, or change while they run: what stands there is the module itself.
-MODULES = {
+SAME_MODULES = {
     "trio._core._thread_cache": "segue._thread_cache",
     "trio._file_io": "segue._files",
     "trio._signals": "segue._signals",

@@ -16,7 +16,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from private_names import MODULES, OWN_NAMES, PRIVATE
+from private_names import OWN_NAMES, PRIVATE, SAME_MODULES
 
 WHERE_NAMES_ARE = (
     "segue.trio",
@@ -141,8 +141,8 @@ class Finder:
         parts = name.split(".")
         if parts[0] != "trio" or "_tests" in parts:
             return None
-        if name in MODULES:
-            return importlib.util.spec_from_loader(name, Alias(name, MODULES[name]))
+        if name in SAME_MODULES:
+            return importlib.util.spec_from_loader(name, Alias(name, SAME_MODULES[name]))
         place = self.folder.joinpath(*parts[1:])
         if not is_a_module(place):
             return None

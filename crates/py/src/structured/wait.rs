@@ -188,6 +188,11 @@ impl Wait {
         self.operation.get().is_some_and(|own| std::ptr::eq(own, operation))
     }
 
+    /// A number for the operation: an `async def` in its place would have a site of its own.
+    pub fn site(&self) -> u64 {
+        self.operation.get().map_or(0, |own| std::ptr::from_ref(own) as u64)
+    }
+
     /// Whether the task still waits: neither woken nor cancelled.
     pub fn is_queued(&self) -> bool {
         self.phase.get() == Phase::Queued
@@ -241,10 +246,7 @@ impl Wait {
                 }
                 Ok(Step::Return(self.finish()))
             }
-            Phase::Failed => {
-                let exc = self.finish();
-                Err(raise_object(exc))
-            }
+            Phase::Failed => Err(raise_in_context(self.finish())),
             Phase::Queued | Phase::Cancelled => Err(runtime_error(&format!(
                 "{} was resumed by something else than Segue's loop",
                 self.operation().name
@@ -368,6 +370,14 @@ impl Wait {
         }
         Ok(true)
     }
+}
+
+/// Raises an exception here: what is being handled becomes its context.
+#[cold]
+fn raise_in_context(exc: Obj) -> Raised {
+    // SAFETY: an exception, or else a TypeError is raised.
+    unsafe { ffi::PyErr_SetObject(ffi::Py_TYPE(exc.as_ptr()).cast(), exc.as_ptr()) };
+    Raised
 }
 
 // ---- the type -----------------------------------------------------------------------------------------------------
