@@ -90,17 +90,21 @@ class Nursery(NurseryCore):
         """
         self._check_open()
         self._starting(1)
-        several = None
+        several = child = None
         try:
             async with _NurseryBlock(strict=False) as caller:
                 status: TaskStatus[Any] = TaskStatus(caller, self)
                 caller._start(async_fn, args, status, name)
+                (child,) = caller.child_tasks
+                child.eventual_parent_nursery = self
         except BaseExceptionGroup as group:
             if not caller._was_combined:
                 raise
             several = group
         finally:
             self._starting(-1)
+            if child is not None:
+                child.eventual_parent_nursery = None
         if several is not None:
             raise InternalError(
                 "only one task belongs into the nursery of start(); did the task start others in its parent_nursery?"
