@@ -143,7 +143,7 @@ fn check_deadline(value: f64, name: &str) -> PyResult<f64> {
 
 fn check_relative(value: f64, name: &str) -> PyResult<f64> {
     if check_deadline(value, "relative deadline")? < 0.0 {
-        return Err(PyValueError::new_err(format!("{name} must be non-negative, got {value}")));
+        return Err(PyValueError::new_err(format!("{name} must be non-negative")));
     }
     Ok(value)
 }
@@ -500,7 +500,7 @@ impl CancelScope {
     fn get_deadline(&self) -> PyResult<f64> {
         if self.stage.get() == Stage::New && self.relative.get() != f64::INFINITY {
             return Err(PyRuntimeError::new_err(
-                "Unentered relative cancel scope does not have an absolute deadline; use relative_deadline",
+                "Unentered relative cancel scope does not have an absolute deadline",
             ));
         }
         Ok(self.deadline.get())
@@ -512,7 +512,7 @@ impl CancelScope {
         check_deadline(value, "deadline")?;
         if this.stage.get() == Stage::New && this.relative.get() != f64::INFINITY {
             return Err(PyRuntimeError::new_err(
-                "Unentered relative cancel scope does not have an absolute deadline; set relative_deadline, or enter it first",
+                "Unentered relative cancel scope does not have an absolute deadline",
             ));
         }
         this.deadline.set(value);
@@ -525,7 +525,7 @@ impl CancelScope {
         match (self.stage.get(), self.core()) {
             (Stage::Entered, Some(core)) => Ok(self.deadline.get() - seconds_now(core)?),
             (Stage::New, _) if self.deadline.get() != f64::INFINITY => Err(PyRuntimeError::new_err(
-                "Unentered non-relative cancel scope does not have a relative deadline; use deadline",
+                "Unentered non-relative cancel scope does not have a relative deadline",
             )),
             (Stage::Left, _) => Err(PyRuntimeError::new_err("a scope that was left has no relative_deadline")),
             _ => Ok(self.relative.get()),
@@ -543,7 +543,7 @@ impl CancelScope {
             }
             (Stage::New, _) if this.deadline.get() != f64::INFINITY => {
                 Err(PyRuntimeError::new_err(
-                    "Unentered non-relative cancel scope does not have a relative deadline; set deadline, or enter it first",
+                    "Unentered non-relative cancel scope does not have a relative deadline",
                 ))
             }
             _ => {

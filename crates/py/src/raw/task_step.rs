@@ -203,6 +203,11 @@ fn run(o: *mut PyObject, s: &TaskState, exc: Option<Obj>) -> R<()> {
         Outcome::Raised(exc) => raised(o, s, exc),
     };
     tell(o, s, "after_step");
+    // SAFETY: alive. The job that is running and `step_in_current_context` have a reference each: with more, somebody keeps the
+    // task, perhaps it itself.
+    if s.future.is_done() && unsafe { ffi::Py_REFCNT(o) } > 2 {
+        task::show_to_collector(o);
+    }
     result
 }
 

@@ -175,7 +175,7 @@ fn left_open(task: *mut PyObject, s: &TaskState, exc: Option<&Obj>) -> R<()> {
 
 /// A child has ended, `exc` being what it raised.
 fn child_ended(task: *mut PyObject, s: &TaskState, exc: Option<&Obj>) -> R<()> {
-    let Some(o) = s.nursery.take() else { return Ok(()) };
+    let Some(o) = s.nursery.obj() else { return Ok(()) };
     // SAFETY: what is in the slot is a nursery; the children are a set.
     let nursery: &NurseryCore = unsafe { of(o.as_ptr()) };
     // SAFETY: a set, and a task that is alive.
