@@ -199,12 +199,15 @@ def _name_of(async_fn: object) -> str:
         return repr(async_fn)
 
 
+_EXPECTING = "Segue was expecting"
+
+
 def _not_async(async_fn: object, returned: object) -> TypeError:
     """The error for what can't be started: `async_fn` itself, or what calling it has returned."""
     if asyncio.iscoroutine(async_fn):
         async_fn.close()
         return TypeError(
-            "Segue was expecting an async function, but instead it got a coroutine object "
+            f"{_EXPECTING} an async function, but instead it got a coroutine object "
             f"{async_fn!r}\n\nProbably you wrote start_soon(f(x)); it has to be start_soon(f, x)"
         )
     if inspect.isgenerator(returned) or inspect.isasyncgen(returned):

@@ -307,7 +307,6 @@ fn tell(o: *mut PyObject, s: &TaskState, what: &str) {
 
 /// The coroutine goes on without the task (`segue.lowlevel.permanently_detach_coroutine_object`), which ends with an outcome.
 fn detached(o: *mut PyObject, s: &TaskState, outcome: &Obj) -> R<()> {
-    s.coro.clear();
     match getattr_opt(outcome.as_ptr(), Obj::name("error")?.as_ptr())? {
         Some(error) => raised(o, s, error),
         None => returned(o, s, super::obj::getattr(outcome.as_ptr(), Obj::name("value")?.as_ptr())?),
