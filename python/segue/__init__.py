@@ -25,6 +25,7 @@ if TYPE_CHECKING:
         checkpoint,
         current_effective_deadline,
         current_time,
+        sleep_forever,
     )
     from ._errors import (
         BrokenResourceError,
@@ -52,7 +53,6 @@ if TYPE_CHECKING:
         move_on_after,
         move_on_at,
         sleep,
-        sleep_forever,
         sleep_until,
     )
     from ._signals import open_signal_receiver
@@ -215,7 +215,7 @@ _WHERE = {
     "serve_ssl_over_tcp": "_tls_streams",
     "serve_tcp": "_tcp",
     "sleep": "_scopes",
-    "sleep_forever": "_scopes",
+    "sleep_forever": "_core",
     "sleep_until": "_scopes",
     "uninstall": "_policy",
     "wrap_file": "_files",

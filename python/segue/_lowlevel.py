@@ -220,28 +220,15 @@ class _Readiness:
         key = (fd, to_read)
         if key in self.waiting:
             raise BusyResourceError("another task is already reading / writing this fd")
-        woken: asyncio.Future[None] = self.loop.create_future()
-        add = self.loop.add_reader if to_read else self.loop.add_writer
-        add(fd, self.ready, key)
+        # For one event: a descriptor that was closed while it is open elsewhere can't be told any more to be quiet.
+        woken: asyncio.Future[None] = self.loop._when_ready(fd, to_read)
         self.waiting[key] = woken
         try:
             await woken
         finally:
             if self.waiting.get(key) is woken:
-                self.stop_waiting(key)
-
-    def stop_waiting(self, key: tuple[int, bool]) -> asyncio.Future[None]:
-        # Without asking, as remove_reader does, whose descriptor it is: add_reader has.
-        fd, to_read = key
-        (self.loop._remove_reader if to_read else self.loop._remove_writer)(fd)
-        return self.waiting.pop(key)
-
-    def ready(self, key: tuple[int, bool]) -> None:
-        # At once, not by the task when it runs: until then the descriptor would be reported ready again, and
-        # whoever waits for it next would be told so.
-        woken = self.stop_waiting(key)
-        if not woken.done():
-            woken.set_result(None)
+                del self.waiting[key]
+                self.loop._not_when_ready(fd, woken)
 
     async def wait_readable(self, fd: Any) -> None:
         await self.wait(_descriptor(fd), True)
@@ -252,9 +239,10 @@ class _Readiness:
     def closing(self, fd: int) -> None:
         from ._errors import ClosedResourceError
 
-        for key in ((fd, True), (fd, False)):
-            if key in self.waiting:
-                woken = self.stop_waiting(key)
+        for to_read in (True, False):
+            woken = self.waiting.pop((fd, to_read), None)
+            if woken is not None:
+                self.loop._not_when_ready(fd, woken)
                 if not woken.done():
                     woken.set_exception(ClosedResourceError("another task closed this fd"))
 

@@ -75,7 +75,6 @@ class Nursery(NurseryCore):
     """
 
     def __init__(self, scope: CancelScope, parent: asyncio.Task[Any], loop: asyncio.AbstractEventLoop) -> None:
-        self._exceptions: list[BaseException] = []
         self._was_combined = False
         """What it raises is a group that was made here."""
 
@@ -92,17 +91,21 @@ class Nursery(NurseryCore):
         """
         self._check_open()
         self._starting(1)
-        several = None
+        several = child = None
         try:
             async with _NurseryBlock(strict=False) as caller:
                 status: TaskStatus[Any] = TaskStatus(caller, self)
                 caller._start(async_fn, args, status, name)
+                (child,) = caller.child_tasks
+                child.eventual_parent_nursery = self
         except BaseExceptionGroup as group:
             if not caller._was_combined:
                 raise
             several = group
         finally:
             self._starting(-1)
+            if child is not None:
+                child.eventual_parent_nursery = None
         if several is not None:
             raise InternalError(
                 "only one task belongs into the nursery of start(); did the task start others in its parent_nursery?"
@@ -120,18 +123,6 @@ class Nursery(NurseryCore):
         if not asyncio.iscoroutine(coro):
             raise _not_async(async_fn, coro)
         self._spawn(async_fn, coro, name)
-
-    def _child_failed(self, exc: BaseException, task: asyncio.Task[Any]) -> None:
-        """Called by the core for a child that ended with `exc`. A plain `Task.cancel()` ends only that task."""
-        if isinstance(exc, asyncio.CancelledError):
-            info = cancellation(exc)
-            if info is None or not info.scoped:
-                return
-        self._add(exc, task)
-
-    def _add(self, exc: BaseException, task: asyncio.Task[Any]) -> None:
-        self._exceptions.append(exc)
-        self.cancel_scope._cancel_for_failure(exc, task)
 
     async def _wait(self, exc: BaseException | None, strict: bool) -> BaseException | None:
         """The block has ended with `exc`: wait for the children; returns what all of them raised.
@@ -158,7 +149,7 @@ class Nursery(NurseryCore):
                     self._add(native, parent)
         finally:
             self.cancel_scope._hold(False)
-        found, self._exceptions = self._exceptions, []
+        found = self._take_exceptions()
         try:
             if not strict and len(found) == 1:
                 return found[0]
@@ -209,12 +200,15 @@ def _name_of(async_fn: object) -> str:
         return repr(async_fn)
 
 
+_EXPECTING = "Segue was expecting"
+
+
 def _not_async(async_fn: object, returned: object) -> TypeError:
     """The error for what can't be started: `async_fn` itself, or what calling it has returned."""
     if asyncio.iscoroutine(async_fn):
         async_fn.close()
         return TypeError(
-            "Segue was expecting an async function, but instead it got a coroutine object "
+            f"{_EXPECTING} an async function, but instead it got a coroutine object "
             f"{async_fn!r}\n\nProbably you wrote start_soon(f(x)); it has to be start_soon(f, x)"
         )
     if inspect.isgenerator(returned) or inspect.isasyncgen(returned):

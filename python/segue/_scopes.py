@@ -9,8 +9,7 @@ import asyncio
 import math
 from types import TracebackType
 
-from ._core import CancelScope, current_time, wait_task_rescheduled
-from ._lowlevel import Abort, RaiseCancel
+from ._core import CancelScope, current_time, sleep_forever
 
 Cancelled = asyncio.CancelledError
 
@@ -82,13 +81,3 @@ async def sleep_until(deadline: float) -> None:
     if math.isnan(deadline):
         raise ValueError("deadline must not be NaN")
     await sleep(max(0.0, deadline - current_time()))
-
-
-def _may_be_cancelled(_: RaiseCancel) -> Abort:
-    return Abort.SUCCEEDED
-
-
-async def sleep_forever() -> None:
-    """Wait until cancelled. RuntimeError if somebody wakes the task by `lowlevel.reschedule`."""
-    await wait_task_rescheduled(_may_be_cancelled)
-    raise RuntimeError("should never have been rescheduled!")

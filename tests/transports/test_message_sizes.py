@@ -1,4 +1,4 @@
-"""What a protocol gets when messages differ in size, on asyncio and on Segue: every byte once, never changed later."""
+"""What a protocol is given when messages differ in size, on asyncio and on Segue: every byte, once, for good."""
 
 from __future__ import annotations
 

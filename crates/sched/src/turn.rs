@@ -69,9 +69,9 @@ impl<J> Scheduler<J> {
         self.timers.borrow().len()
     }
 
-    /// When the next timer is due.
-    pub fn next_deadline(&self) -> Option<Nanos> {
-        self.timers.borrow().next_deadline()
+    /// Looks at the timer that is due next.
+    pub fn next_timer<R>(&self, look: impl FnOnce(&J) -> R) -> Option<R> {
+        self.timers.borrow().first_value().map(look)
     }
 
     /// Asks the loop to leave after the turn that is running, or after one turn if none is.

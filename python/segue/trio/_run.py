@@ -207,7 +207,7 @@ class _Run:
                         self.not_started = exc
                         return
                     # What the main task raises comes out of `run` as it is.
-                    main_nursery._child_failed = _ignored  # type: ignore[method-assign]
+                    main_nursery._ignore_failures()
                     main_nursery._spawn(self.async_fn, coro, None)
                     (self.main,) = main_nursery.child_tasks
                     del coro
@@ -239,10 +239,6 @@ class _Run:
     def interrupt_main(self) -> None:
         if self.main is not None and not self.main.done():
             self.main.cancel()
-
-
-def _ignored(exc: BaseException, task: asyncio.Task[Any]) -> None:
-    pass
 
 
 def _is_programs_code(frame: FrameType) -> bool:

@@ -45,6 +45,8 @@ pub struct TaskState {
     pub scope: crate::scope::TaskScope,
     /// The nursery whose child it is, while it runs.
     pub nursery: Slot,
+    /// The nursery that it belongs to once it has called `task_status.started()`.
+    pub eventual_nursery: Slot,
     /// The list of nurseries that it has open, outermost first; empty until the first.
     pub nurseries: Slot,
     /// Parking lots that it breaks if it ends now. Boxed, since a null box is none and all-zero memory must be valid.
@@ -200,7 +202,23 @@ pub fn new_on(core: &LoopCore, new: &New) -> R<Obj> {
         s.future.source_traceback.set(call(g.extract_stack, &[])?);
     }
     begin(o.as_ptr(), new)?;
+    // Until it suspends it is on the ready queue, and so no garbage: the collector need not look at it. Many tasks never suspend.
+    if !new.eager && core.is_running() && !core.through_call_soon.get() {
+        // SAFETY: just made, and tracked by its allocation.
+        unsafe { ffi::PyObject_GC_UnTrack(o.as_ptr().cast()) };
+    }
     Ok(o)
+}
+
+/// The task may become garbage from now on.
+#[inline(always)]
+pub fn show_to_collector(o: *mut PyObject) {
+    // SAFETY: alive, with its fields in order.
+    unsafe {
+        if ffi::PyObject_GC_IsTracked(o) == 0 {
+            ffi::PyObject_GC_Track(o.cast());
+        }
+    }
 }
 
 unsafe extern "C" fn tp_init(o: *mut PyObject, args: *mut PyObject, kwargs: *mut PyObject) -> c_int {
@@ -383,6 +401,12 @@ getter!(g_coro, |o| Ok(st(o).coro.obj_or_none()));
 getter!(g_context, |o| Ok(st(o).context.obj_or_none()));
 getter!(g_name, name);
 getter!(g_parent_nursery, |o| Ok(st(o).nursery.obj_or_none()));
+getter!(g_eventual_nursery, |o| Ok(st(o).eventual_nursery.obj_or_none()));
+setter!(s_eventual_nursery, |o, value| {
+    // SAFETY: null or alive.
+    drop(st(o).eventual_nursery.replace((!is_none_or_null(value)).then(|| unsafe { Obj::borrowed(value) })));
+    Ok(())
+});
 getter!(g_child_nurseries, |o| {
     match st(o).nurseries.obj() {
         Some(nurseries) => Ok(nurseries),
@@ -479,7 +503,8 @@ unsafe extern "C" fn tp_traverse(o: *mut PyObject, visit: ffi::visitproc, arg: *
     let s = st(o);
     // SAFETY: the collector's visitor.
     unsafe {
-        let slots = [&s.coro, &s.context, &s.name, &s.fut_waiter, &s.nursery, &s.nurseries, &s.sleep_data];
+        let slots =
+            [&s.coro, &s.context, &s.name, &s.fut_waiter, &s.nursery, &s.eventual_nursery, &s.nurseries, &s.sleep_data];
         for slot in slots {
             let r = slot.visit(visit, arg);
             if r != 0 {
@@ -509,7 +534,8 @@ fn clear(o: *mut PyObject) {
     s.scope.leave(s.future.core());
     super::registry::unlist(o);
     let old = [s.coro.take(), s.context.take(), s.name.take(), s.fut_waiter.take()];
-    let structured = (s.nursery.take(), s.nurseries.take(), s.sleep_data.take(), s.breaks.take());
+    let structured =
+        (s.nursery.take(), s.eventual_nursery.take(), s.nurseries.take(), s.sleep_data.take(), s.breaks.take());
     s.future.clear();
     drop((old, structured));
 }
@@ -572,7 +598,9 @@ pub fn make_type(g: &Globals) -> R<*mut PyTypeObject> {
         attribute(c"context", g_context, None),
         attribute(c"name", g_name, None),
         attribute(c"parent_nursery", g_parent_nursery, None),
+        attribute(c"eventual_parent_nursery", g_eventual_nursery, Some(s_eventual_nursery)),
         attribute(c"child_nurseries", g_child_nurseries, None),
+        attribute(c"_child_nurseries", g_child_nurseries, None),
         attribute(c"custom_sleep_data", g_sleep_data, Some(s_sleep_data)),
         attribute(c"_schedule_points", g_schedule_points, None),
         attribute(c"_cancel_points", g_cancel_points, None),

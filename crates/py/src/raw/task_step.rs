@@ -182,23 +182,33 @@ fn run(o: *mut PyObject, s: &TaskState, exc: Option<Obj>) -> R<()> {
     }
     let outer = s.future.core().map(|core| core.hooks.step(s.id.get()));
     tell(o, s, "before_step");
+    if s.sleep_data.is_set() {
+        s.sleep_data.clear();
+    }
     let outcome = resume(&coro, exc);
-    tell(o, s, "after_step");
     if let (Some(core), Some(outer)) = (s.future.core(), outer) {
         core.hooks.step_end(outer);
     }
     if matches!(outcome, Outcome::Yielded(_)) {
         s.schedule_points.set(s.schedule_points.get() + 1);
         s.cancel_points.set(s.cancel_points.get() + u64::from(!s.scope.holds()));
+        task::show_to_collector(o);
     }
-    match outcome {
+    let result = match outcome {
         Outcome::Yielded(value) => match yielded(o, s, value) {
             Ok(()) => s.scope.after_suspend(s),
             Err(Raised) => Err(Raised),
         },
         Outcome::Returned(value) => returned(o, s, value),
         Outcome::Raised(exc) => raised(o, s, exc),
+    };
+    tell(o, s, "after_step");
+    // SAFETY: alive. The job that is running and `step_in_current_context` have a reference each: with more, somebody keeps the
+    // task, perhaps it itself.
+    if s.future.is_done() && unsafe { ffi::Py_REFCNT(o) } > 2 {
+        task::show_to_collector(o);
     }
+    result
 }
 
 /// A requested cancellation takes the place of whatever else was to be thrown.
@@ -295,6 +305,14 @@ fn tell(o: *mut PyObject, s: &TaskState, what: &str) {
     }
 }
 
+/// The coroutine goes on without the task (`segue.lowlevel.permanently_detach_coroutine_object`), which ends with an outcome.
+fn detached(o: *mut PyObject, s: &TaskState, outcome: &Obj) -> R<()> {
+    match getattr_opt(outcome.as_ptr(), Obj::name("error")?.as_ptr())? {
+        Some(error) => raised(o, s, error),
+        None => returned(o, s, super::obj::getattr(outcome.as_ptr(), Obj::name("value")?.as_ptr())?),
+    }
+}
+
 /// The task is done: whoever keeps it is told.
 #[inline(always)]
 fn ended(o: *mut PyObject, s: &TaskState, exc: Option<&Obj>) -> R<()> {
@@ -304,8 +322,8 @@ fn ended(o: *mut PyObject, s: &TaskState, exc: Option<&Obj>) -> R<()> {
         s.breaks.set(lots);
         parking_lot::task_ended(o, s)?;
     }
-    if s.nursery.is_set() {
-        return nursery::child_ended(o, s, exc);
+    if s.nurseries.is_set() || s.nursery.is_set() {
+        return nursery::task_ended(o, s, exc);
     }
     Ok(())
 }
@@ -461,6 +479,9 @@ fn yield_instead_of_from(o: *mut PyObject, s: &TaskState, p: *mut PyObject) -> R
 
 #[cold]
 fn bad_yield(o: *mut PyObject, s: &TaskState, p: *mut PyObject) -> R<()> {
+    if let Some(outcome) = getattr_opt(p, Obj::name("_segue_detached")?.as_ptr())? {
+        return detached(o, s, &outcome);
+    }
     // SAFETY: alive.
     let text = if unsafe { ffi::PyGen_CheckExact(p) } != 0 {
         format!("yield was used instead of yield from for generator in task {} with {}", repr(o), repr(p))

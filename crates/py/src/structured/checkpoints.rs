@@ -16,11 +16,20 @@ const fn operation(name: &'static str, checkpoint: Checkpoint) -> Operation {
     Operation { name, checkpoint, attempt: at_once, leave: |_| (), abort: None, undo: |_, _| Ok(()) }
 }
 
-pub static NOTHING: Operation = operation("__aexit__", Checkpoint::No);
 /// Suspends once as a task that isn't in any queue: scopes throw when its turn comes.
 static CHECKPOINT: Operation = operation("checkpoint", Checkpoint::Plain);
 static SHIELDED: Operation = operation("cancel_shielded_checkpoint", Checkpoint::Shielded);
 static IF_CANCELLED: Operation = operation("checkpoint_if_cancelled", Checkpoint::IfCancelled);
+
+/// Waits for nothing but a cancellation.
+pub static FOREVER: Operation = Operation {
+    name: "sleep_forever",
+    checkpoint: Checkpoint::No,
+    attempt: |_| Ok(None),
+    leave: |_| (),
+    abort: None,
+    undo: |_, _| Ok(()),
+};
 
 fn new(py: Python<'_>, operation: &'static Operation) -> PyResult<Py<PyAny>> {
     Ok(to_python(py, &wait::new(operation, std::ptr::null_mut(), None)?))
@@ -46,8 +55,17 @@ pub fn checkpoint_if_cancelled(py: Python<'_>) -> PyResult<Py<PyAny>> {
     new(py, &IF_CANCELLED)
 }
 
+/// Wait until cancelled. RuntimeError if somebody wakes the task by `lowlevel.reschedule`.
+///
+/// https://trio.readthedocs.io/en/stable/reference-core.html#trio.sleep_forever
+#[pyfunction]
+pub fn sleep_forever(py: Python<'_>) -> PyResult<Py<PyAny>> {
+    new(py, &FOREVER)
+}
+
 pub fn add_to(m: &Bound<'_, PyModule>) -> PyResult<()> {
     m.add_function(wrap_pyfunction!(checkpoint, m)?)?;
+    m.add_function(wrap_pyfunction!(sleep_forever, m)?)?;
     m.add_function(wrap_pyfunction!(cancel_shielded_checkpoint, m)?)?;
     m.add_function(wrap_pyfunction!(checkpoint_if_cancelled, m)?)
 }

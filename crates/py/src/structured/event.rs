@@ -4,6 +4,7 @@
 
 use std::cell::Cell;
 
+use pyo3::exceptions::PyNotImplementedError;
 use pyo3::prelude::*;
 use pyo3::{PyTraverseError, PyVisit};
 
@@ -70,6 +71,11 @@ impl Event {
     /// Wait until it happens. A checkpoint if it has happened already. Cancel-safe.
     fn wait(slf: &Bound<'_, Self>) -> PyResult<Py<PyAny>> {
         Ok(to_python(slf.py(), &wait::new(&WAIT, slf.as_ptr(), None)?))
+    }
+
+    /// Nearly always a mistake: an event is an object like any other.
+    fn __bool__(&self) -> PyResult<bool> {
+        Err(PyNotImplementedError::new_err("an Event has no truth value; did you mean event.is_set()?"))
     }
 
     /// An object with `tasks_waiting`.

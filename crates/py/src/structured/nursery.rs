@@ -13,7 +13,10 @@ use pyo3::{PyTraverseError, PyVisit};
 
 use super::wait::{self, Checkpoint, Operation, Wait};
 use super::{of, to_python};
+use sched::CancelSource;
+
 use crate::cancel_scope::CancelScope;
+use crate::cancellation::{is_cancelled_error, source_of};
 use crate::event_loop::LoopCore;
 use crate::fast_method;
 use crate::job::visit_raw;
@@ -31,9 +34,13 @@ pub struct NurseryCore {
     loop_: Slot,
     /// The set of tasks that still run.
     children: Slot,
+    /// The list of what the children, and the block itself, raised.
+    exceptions: Slot,
     /// Calls of `start()` that are not over.
     starting: Cell<u32>,
     body_runs: Cell<bool>,
+    /// What children raise is somebody else's business.
+    ignores_failures: Cell<bool>,
     closed: Cell<bool>,
     /// The Wait of the parent task, which waits for the children.
     waiting: Slot,
@@ -80,6 +87,27 @@ fn set_change(outcome: i32) -> R<()> {
 }
 
 impl NurseryCore {
+    /// A plain `Task.cancel()` ends only that task.
+    fn child_failed(&self, exc: &Obj, task: *mut PyObject) -> R<()> {
+        // SAFETY: attached.
+        let py = unsafe { Python::assume_attached() };
+        if self.ignores_failures.get() {
+            return Ok(());
+        }
+        if is_cancelled_error(exc.as_ptr()) && !source_of(py, exc.as_ptr())?.is_some_and(CancelSource::is_scoped) {
+            return Ok(());
+        }
+        self.add(exc, task)
+    }
+
+    fn add(&self, exc: &Obj, task: *mut PyObject) -> R<()> {
+        // SAFETY: a list; the scope is a CancelScope; the task is alive.
+        unsafe {
+            set_change(ffi::PyList_Append(self.exceptions.get(), exc.as_ptr()))?;
+            of::<CancelScope>(self.scope.get()).cancel_for_failure(exc, &Obj::borrowed(task))
+        }
+    }
+
     fn close_if_done(&self) -> R<()> {
         // SAFETY: a set, emptied by the collector only.
         let running = unsafe { ffi::PySet_Size(self.children.get()) };
@@ -125,17 +153,36 @@ impl NurseryCore {
     }
 }
 
-/// A child has ended, `exc` being what it raised.
+/// A task that has opened nurseries, or is a nursery's child, has ended, `exc` being what it raised.
+pub fn task_ended(task: *mut PyObject, s: &TaskState, exc: Option<&Obj>) -> R<()> {
+    let nurseries = s.nurseries.take();
+    // SAFETY: a list.
+    if nurseries.as_ref().is_some_and(|list| unsafe { ffi::PyList_Size(list.as_ptr()) } > 0) {
+        drop(s.nurseries.replace(nurseries));
+        return left_open(task, s, exc);
+    }
+    child_ended(task, s, exc)
+}
+
+/// The task has ended inside of nurseries: what runs in them is cancelled, and the task has failed.
 #[cold]
-pub fn child_ended(task: *mut PyObject, s: &TaskState, exc: Option<&Obj>) -> R<()> {
-    let Some(o) = s.nursery.take() else { return Ok(()) };
+fn left_open(task: *mut PyObject, s: &TaskState, exc: Option<&Obj>) -> R<()> {
+    let left_open = crate::raw::globals::attr(&crate::raw::globals::import("segue._nursery")?, "_left_open")?;
+    let none = Obj::none();
+    let failure = call(left_open.as_ptr(), &[task, exc.unwrap_or(&none).as_ptr()])?;
+    child_ended(task, s, Some(&failure))
+}
+
+/// A child has ended, `exc` being what it raised.
+fn child_ended(task: *mut PyObject, s: &TaskState, exc: Option<&Obj>) -> R<()> {
+    let Some(o) = s.nursery.obj() else { return Ok(()) };
     // SAFETY: what is in the slot is a nursery; the children are a set.
     let nursery: &NurseryCore = unsafe { of(o.as_ptr()) };
     // SAFETY: a set, and a task that is alive.
     set_change(unsafe { ffi::PySet_Discard(nursery.children.get(), task) })?;
     if let Some(exc) = exc {
         s.future.log_traceback.set(false);
-        call_method(Obj::name("_child_failed")?.as_ptr(), &[o.as_ptr(), exc.as_ptr(), task])?;
+        nursery.child_failed(exc, task)?;
     }
     nursery.close_if_done()
 }
@@ -208,12 +255,15 @@ impl NurseryCore {
             parent: Slot::default(),
             loop_: Slot::default(),
             children: Slot::default(),
+            exceptions: Slot::default(),
             starting: Cell::new(0),
             body_runs: Cell::new(true),
+            ignores_failures: Cell::new(false),
             closed: Cell::new(false),
             waiting: Slot::default(),
         };
         nursery.children.set(Obj::from(PySet::empty(scope.py())?.into_any()));
+        nursery.exceptions.set(Obj::from(PyList::empty(scope.py()).into_any()));
         nursery.scope.set(Obj::from(scope.into_any()));
         nursery.parent.set(Obj::from(parent));
         nursery.loop_.set(Obj::from(r#loop));
@@ -271,6 +321,21 @@ impl NurseryCore {
         Ok(to_python(slf.py(), &wait::new(&ALL_ENDED, slf.as_ptr(), None)?))
     }
 
+    /// Something that a child or the block itself raised; the others are cancelled for it.
+    fn _add(&self, exc: Bound<'_, PyAny>, task: Bound<'_, PyAny>) -> PyResult<()> {
+        Ok(self.add(&Obj::from(exc), task.as_ptr())?)
+    }
+
+    /// The list of what was raised; it is the caller's.
+    fn _take_exceptions(&self, py: Python<'_>) -> Py<PyAny> {
+        to_python(py, &self.exceptions.replace(Some(Obj::from(PyList::empty(py).into_any()))).unwrap_or_else(Obj::none))
+    }
+
+    /// What children raise from now on stays with them.
+    fn _ignore_failures(&self) {
+        self.ignores_failures.set(true);
+    }
+
     fn _body_ended(&self) -> PyResult<()> {
         self.body_runs.set(false);
         Ok(self.close_if_done()?)
@@ -305,7 +370,9 @@ impl NurseryCore {
         for child in children.bound(py).try_iter()?.collect::<PyResult<Vec<_>>>()? {
             // SAFETY: children are tasks of ours; two sets.
             unsafe {
-                task::state(child.as_ptr()).nursery.set(Obj::borrowed(other.as_ptr()));
+                let s = task::state(child.as_ptr());
+                s.nursery.set(Obj::borrowed(other.as_ptr()));
+                s.eventual_nursery.clear();
                 set_change(ffi::PySet_Add(other.get().children.get(), child.as_ptr()))?;
             }
         }
@@ -322,7 +389,7 @@ impl NurseryCore {
     }
 
     fn __traverse__(&self, visit: PyVisit<'_>) -> Result<(), PyTraverseError> {
-        for slot in [&self.scope, &self.parent, &self.loop_, &self.children, &self.waiting] {
+        for slot in [&self.scope, &self.parent, &self.loop_, &self.children, &self.exceptions, &self.waiting] {
             visit_raw(&visit, slot.get())?;
         }
         Ok(())
@@ -334,6 +401,10 @@ impl NurseryCore {
         self.parent.clear();
         // SAFETY: a set.
         unsafe { ffi::PySet_Clear(self.children.get()) };
+        self.exceptions.set(match unsafe { Obj::owned(ffi::PyList_New(0)) } {
+            Ok(list) => list,
+            Err(Raised) => return,
+        });
     }
 }
 

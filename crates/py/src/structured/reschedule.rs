@@ -6,9 +6,9 @@ use pyo3::exceptions::{PyRuntimeError, PyTypeError};
 use pyo3::prelude::*;
 
 use super::wait::{self, Checkpoint, Operation, Wait};
-use super::{parking_lot, to_python};
+use super::{checkpoints, parking_lot, to_python};
 use crate::raw::globals::{attr, import, repr};
-use crate::raw::obj::{call, getattr_opt, is_true};
+use crate::raw::obj::{call, getattr_opt, is_true, runtime_error, take_raised};
 use crate::raw::{task, Obj, R};
 
 /// The payload is the abort function.
@@ -51,6 +51,10 @@ fn reschedule(task: &Bound<'_, PyAny>, next_send: Option<&Bound<'_, PyAny>>) -> 
     let waiter = waiter.filter(|w| wait::is_wait(w.as_ptr()));
     // SAFETY: just checked.
     let waiting = waiter.as_ref().map(|w| unsafe { wait::state(w.as_ptr()) }).filter(|w| w.is_queued());
+    if let Some(sleeping) = waiting.filter(|w| w.is_a(&checkpoints::FOREVER)) {
+        let _ = runtime_error("should never have been rescheduled!");
+        return Ok(take_raised().map_or(Ok(()), |exc| sleeping.fail(exc))?);
+    }
     let Some(waiting) = waiting.filter(|w| w.is_a(&RESCHEDULED) || w.is_a(&parking_lot::PARK)) else {
         return Err(PyRuntimeError::new_err(format!("{} does not wait to be rescheduled", repr(task.as_ptr()))));
     };

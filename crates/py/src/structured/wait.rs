@@ -10,6 +10,7 @@
 //! | Failed | what it waited for broke | raises that | raises | False |
 //! | Passing | got it without waiting, and lets others run | returns it | gives it back, raises | - |
 //! | Done | is over | an error | raises | False |
+//! | Over | never waits, and can be awaited again | returns None | raises | False |
 //!
 //! Rule 1: it is a schedule point and a cancel point unless it raises; nothing was taken when it raises Cancelled (Trio's rules:
 //!         https://trio.readthedocs.io/en/stable/reference-core.html#checkpoints).
@@ -74,6 +75,7 @@ enum Phase {
     Failed,
     Passing,
     Done,
+    Over,
 }
 
 #[repr(C)]
@@ -188,6 +190,11 @@ impl Wait {
         self.operation.get().is_some_and(|own| std::ptr::eq(own, operation))
     }
 
+    /// A number for the operation: an `async def` in its place would have a site of its own.
+    pub fn site(&self) -> u64 {
+        self.operation.get().map_or(0, |own| std::ptr::from_ref(own) as u64)
+    }
+
     /// Whether the task still waits: neither woken nor cancelled.
     pub fn is_queued(&self) -> bool {
         self.phase.get() == Phase::Queued
@@ -241,14 +248,12 @@ impl Wait {
                 }
                 Ok(Step::Return(self.finish()))
             }
-            Phase::Failed => {
-                let exc = self.finish();
-                Err(raise_object(exc))
-            }
+            Phase::Failed => Err(raise_in_context(self.finish())),
             Phase::Queued | Phase::Cancelled => Err(runtime_error(&format!(
                 "{} was resumed by something else than Segue's loop",
                 self.operation().name
             ))),
+            Phase::Over => Ok(Step::Return(Obj::none())),
             Phase::Done => Err(runtime_error(&format!("cannot reuse already awaited {}()", self.operation().name))),
         }
     }
@@ -325,6 +330,9 @@ impl Wait {
     /// An exception is thrown into the await; it goes on in the caller.
     fn interrupted(&self) -> R<()> {
         let phase = self.phase.get();
+        if phase == Phase::Over {
+            return Ok(());
+        }
         let operation = self.operation();
         if phase == Phase::Queued {
             (operation.leave)(self);
@@ -368,6 +376,29 @@ impl Wait {
         }
         Ok(true)
     }
+}
+
+/// Raises an exception here: what is being handled becomes its context.
+#[cold]
+fn raise_in_context(exc: Obj) -> Raised {
+    // SAFETY: an exception, or else a TypeError is raised.
+    unsafe { ffi::PyErr_SetObject(ffi::Py_TYPE(exc.as_ptr()).cast(), exc.as_ptr()) };
+    Raised
+}
+
+/// An awaitable that is done already, however often it is awaited.
+pub fn nothing() -> R<Obj> {
+    static NOTHING: Operation = Operation {
+        name: "__aexit__",
+        checkpoint: Checkpoint::No,
+        attempt: |_| Ok(Some(Obj::none())),
+        leave: |_| (),
+        abort: None,
+        undo: |_, _| Ok(()),
+    };
+    let wait = new(&NOTHING, std::ptr::null_mut(), None)?;
+    st(wait.as_ptr()).phase.set(Phase::Over);
+    Ok(wait)
 }
 
 // ---- the type -----------------------------------------------------------------------------------------------------
