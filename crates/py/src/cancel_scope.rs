@@ -17,7 +17,7 @@ use pyo3::prelude::*;
 use pyo3::sync::PyOnceLock;
 use pyo3::{PyTraverseError, PyVisit};
 use sched::clock::nanos_from_secs;
-use sched::{CancelSource, Clock, ScopeId, TimerToken};
+use sched::{CancelSource, ScopeId, TimerToken};
 
 use crate::cancellation::{Cancellation, Site};
 use crate::catching;

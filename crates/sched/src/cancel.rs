@@ -662,4 +662,22 @@ mod tests {
             }
         }
     }
+
+    #[test]
+    fn others_and_the_way_to_them() {
+        let mut t: CancelTree<u32> = CancelTree::default();
+        let outer = t.open(None, false);
+        let host = t.enter_task(1, outer);
+        assert!(!t.has_others(outer, Some(host)));
+        let guest = t.enter_task(2, outer);
+        assert!(t.has_others(outer, Some(host)) && t.has_others(outer, Some(guest)) && t.has_others(outer, None));
+        t.leave_task(guest);
+        assert!(!t.has_others(outer, Some(host)) && t.has_others(outer, None));
+        let middle = t.open(Some(outer), false);
+        let inner = t.open(Some(middle), false);
+        assert!(t.has_others(outer, Some(host)));
+        assert_eq!(t.child_towards(outer, inner), Some(middle));
+        assert_eq!(t.child_towards(outer, middle), Some(middle));
+        assert_eq!(t.child_towards(inner, outer), None);
+    }
 }
