@@ -275,6 +275,26 @@ async def test_rule_07_d_an_uncancelled_request_does_not_stop_the_scope() -> Non
     assert scope.cancelled_caught
 
 
+@pytest.mark.xfail(strict=True, reason="what comes out of a nursery doesn't say that a Task.cancel was being handled")
+async def test_rule_07_e_nor_if_the_cleanup_of_a_task_cancel_has_a_nursery() -> None:
+    scope = segue.CancelScope()
+
+    async def work() -> None:
+        with scope:
+            try:
+                await segue.sleep_forever()
+            finally:
+                async with segue.open_nursery() as nursery:
+                    nursery.start_soon(segue.sleep_forever)
+                    scope.cancel()
+
+    task = asyncio.create_task(work())
+    await turns()
+    task.cancel()
+    await asyncio.wait([task])
+    assert task.cancelled() and not scope.cancelled_caught
+
+
 # 8 ------------------------------------------------------------
 async def test_rule_08_cancelling_returns_to_its_entry_value_on_every_way_out() -> None:
     task = asyncio.current_task()
