@@ -1,6 +1,6 @@
 """Nothing leaks, and everything is told: random programs on a virtual clock, compared with a model.
 
-`SEGUE_EXAMPLES=1000 pytest tests/structured/test_properties.py` looks further than CI does, with new programs each time.
+`SEGUE_EXAMPLES=1000 pytest tests/structured/test_properties.py` looks further than CI does: new programs each time.
 """
 
 from __future__ import annotations
