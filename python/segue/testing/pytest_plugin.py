@@ -21,11 +21,10 @@ from typing import Any
 
 import pytest
 
-from .._core import cancellation
+from .._core import CancelScope, cancellation
 from .._loop import EventLoop
 from .._nursery import Nursery, open_nursery
 from .._runners import Runner
-from .._scopes import CancelScope
 from .._waits import waits_of
 from ._mock_clock import MockClock
 
@@ -96,9 +95,7 @@ def _arguments(item: pytest.Function) -> dict[str, Any]:
 
 
 @pytest.hookimpl(wrapper=True)
-def pytest_fixture_setup(
-    fixturedef: pytest.FixtureDef[Any], request: pytest.FixtureRequest
-) -> Generator[None, Any, Any]:
+def pytest_fixture_setup(fixturedef: Any, request: pytest.FixtureRequest) -> Generator[None, Any, Any]:
     function = fixturedef.func
     makes_one = inspect.iscoroutinefunction(function)
     if not (makes_one or inspect.isasyncgenfunction(function)) or not _is_ours(request._pyfuncitem):
@@ -108,10 +105,9 @@ def pytest_fixture_setup(
             f"the asynchronous fixture {fixturedef.argname!r} has the scope {fixturedef.scope!r}, but each test has a "
             "loop of its own: asynchronous fixtures must have the scope 'function'"
         )
-    instance = request.instance
     bound: Callable[..., Any] = function
-    if instance is not None and isinstance(instance, getattr(function, "__self__", object).__class__):
-        bound = getattr(function, "__func__", function).__get__(instance)
+    if inspect.ismethod(function) and type(function.__self__) is type(request.instance):
+        bound = function.__func__.__get__(request.instance)  # the test's own instance of its class
     run = _run_of(request._pyfuncitem)
 
     def value(**arguments: Any) -> Any:
@@ -185,7 +181,7 @@ class _TestLoop(EventLoop):
         self._created: weakref.WeakKeyDictionary[asyncio.Task[Any], str] = weakref.WeakKeyDictionary()
         super().__init__()
 
-    def create_task(self, coro: Any, **options: Any) -> asyncio.Task[Any]:  # type: ignore[override]
+    def create_task(self, coro: Any, **options: Any) -> asyncio.Task[Any]:
         task: asyncio.Task[Any] = super().create_task(coro, **options)
         self._created[task] = _caller()
         return task
