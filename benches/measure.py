@@ -226,7 +226,7 @@ def cache_folder() -> Path:
 
 
 def compiled(name: str, *libraries: str) -> Path:
-    """A C file of this folder, compiled into the user's cache; the name carries the source's hash, so it is never stale."""
+    """A C file of this folder, compiled into the user's cache; the name carries the source's hash: never stale."""
     source = HERE / name
     digest = hashlib.sha256(source.read_bytes()).hexdigest()[:16]
     binary = cache_folder() / f"{source.stem}-{digest}"

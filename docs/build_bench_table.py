@@ -55,6 +55,13 @@ def values(row: dict[str, Any], contender: str) -> list[float]:
     return row["contenders"].get(contender, {}).get("values") or []
 
 
+def rounds_of(rows: list[dict[str, Any]]) -> str:
+    """How many rounds the timed rows had: a number, or the least and the most."""
+    timed = [len(values(row, "segue")) for row in rows if row["run"]["method"] in ("throughput", "time")]
+    least, most = min(timed, default=0), max(timed, default=0)
+    return str(least) if least == most else f"{least} to {most}"
+
+
 def cell(row: dict[str, Any], contender: str) -> str:
     """The median, and in brackets the median of the ratios to uvloop, round by round."""
     found, base = values(row, contender), values(row, "uvloop")
@@ -86,7 +93,7 @@ def table(results: dict[str, Any]) -> str:
         f"{machine['cpu']}, {machine['cpus']} CPUs, Linux {machine['kernel']}.",
         f"Made by `make bench ARGS=--write`, finished {machine['finished']}. Instructions and system calls",
         "are counted (callgrind, strace); times and throughput are of",
-        f"{machine['pairs']} rounds in which the contenders take turns.",
+        f"{rounds_of(shown)} rounds in which the contenders take turns.",
         "Every row, and how each is measured: [benches/README.md](benches/README.md).",
     ]
     return "\n".join(lines) + "\n"

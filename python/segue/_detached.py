@@ -12,7 +12,28 @@ from collections.abc import Callable, Generator
 from typing import Any
 
 from ._core import reschedule, wait_task_rescheduled
-from ._lowlevel import Abort, RaiseCancel
+from ._lowlevel import Abort, RaiseCancel, current_task
+
+
+class _Detached:
+    """What a coroutine yields that leaves its task for good; the core looks at the attribute."""
+
+    __slots__ = ("_segue_detached",)
+
+    def __init__(self, outcome: Any) -> None:
+        self._segue_detached = outcome
+
+
+@types.coroutine
+def permanently_detach_coroutine_object(final_outcome: Any) -> Generator[Any, Any, Any]:
+    """End the current task with `final_outcome` (an `outcome.Value` or `Error`), but not its coroutine: whoever has
+    that may `send` to it, and what is sent is returned here.
+
+    RuntimeError if the task has nurseries open.
+    """
+    if current_task().child_nurseries:  # type: ignore[attr-defined]
+        raise RuntimeError("can't permanently detach a coroutine object with open nurseries")
+    return (yield _Detached(final_outcome))
 
 
 @types.coroutine

@@ -90,17 +90,21 @@ class Nursery(NurseryCore):
         """
         self._check_open()
         self._starting(1)
-        several = None
+        several = child = None
         try:
             async with _NurseryBlock(strict=False) as caller:
                 status: TaskStatus[Any] = TaskStatus(caller, self)
                 caller._start(async_fn, args, status, name)
+                (child,) = caller.child_tasks
+                child.eventual_parent_nursery = self
         except BaseExceptionGroup as group:
             if not caller._was_combined:
                 raise
             several = group
         finally:
             self._starting(-1)
+            if child is not None:
+                child.eventual_parent_nursery = None
         if several is not None:
             raise InternalError(
                 "only one task belongs into the nursery of start(); did the task start others in its parent_nursery?"
@@ -195,12 +199,15 @@ def _name_of(async_fn: object) -> str:
         return repr(async_fn)
 
 
+_EXPECTING = "Segue was expecting"
+
+
 def _not_async(async_fn: object, returned: object) -> TypeError:
     """The error for what can't be started: `async_fn` itself, or what calling it has returned."""
     if asyncio.iscoroutine(async_fn):
         async_fn.close()
         return TypeError(
-            "Segue was expecting an async function, but instead it got a coroutine object "
+            f"{_EXPECTING} an async function, but instead it got a coroutine object "
             f"{async_fn!r}\n\nProbably you wrote start_soon(f(x)); it has to be start_soon(f, x)"
         )
     if inspect.isgenerator(returned) or inspect.isasyncgen(returned):

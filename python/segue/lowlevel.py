@@ -15,7 +15,11 @@ from ._core import (
     reschedule,
     wait_task_rescheduled,
 )
-from ._detached import reattach_detached_coroutine_object, temporarily_detach_coroutine_object
+from ._detached import (
+    permanently_detach_coroutine_object,
+    reattach_detached_coroutine_object,
+    temporarily_detach_coroutine_object,
+)
 from ._idna import encode_hostname
 from ._instruments import add_instrument, remove_instrument
 from ._interrupts import currently_ki_protected, disable_ki_protection, enable_ki_protection
@@ -72,6 +76,7 @@ __all__ = [
     "in_task",
     "notify_closing",
     "open_process",
+    "permanently_detach_coroutine_object",
     "reattach_detached_coroutine_object",
     "remove_instrument",
     "remove_parking_lot_breaker",

@@ -1,4 +1,4 @@
-"""What a protocol is given when messages differ in size, on asyncio and on Segue: every byte, once, and never changed later."""
+"""What a protocol is given when messages differ in size, on asyncio and on Segue: every byte, once, for good."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ LARGEST_READ = 256 * KIB
 
 
 class Collector(asyncio.Protocol):
-    """Keeps what arrived: the objects themselves (`keep`), or only copies of them, so that their memory may serve again."""
+    """Keeps what arrived: the objects themselves (`keep`), or only copies, so that their memory may serve again."""
 
     def __init__(self, keep: bool) -> None:
         self.keep = keep

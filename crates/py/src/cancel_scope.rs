@@ -17,11 +17,11 @@ use pyo3::prelude::*;
 use pyo3::sync::PyOnceLock;
 use pyo3::{PyTraverseError, PyVisit};
 use sched::clock::nanos_from_secs;
-use sched::{CancelSource, Clock, ScopeId, TimerToken};
+use sched::{CancelSource, ScopeId, TimerToken};
 
 use crate::cancellation::{Cancellation, Site};
 use crate::catching;
-use crate::event_loop::LoopCore;
+use crate::event_loop::{running, LoopCore};
 use crate::job::{visit_raw, Job};
 use crate::raw::globals::{attr, import};
 use crate::raw::obj::{call, raise_object, runtime_error, take_raised, write_unraisable};
@@ -90,15 +90,19 @@ fn running_loop(py: Python<'_>) -> PyResult<&Py<PyAny>> {
     RUNNING.get_or_try_init(py, || Ok(py.import("asyncio.events")?.getattr("_get_running_loop")?.unbind()))
 }
 
+/// The reason of a cancellation that leaving scopes out of order causes.
+fn misnested(py: Python<'_>) -> Option<Py<PyAny>> {
+    Some(pyo3::types::PyString::new(py, "misnesting").into_any().unbind())
+}
+
 /// The running loop and the task that runs on it; `what` asks for them.
 #[inline]
 pub fn current(what: &str) -> R<(Obj, Obj)> {
     // SAFETY: attached.
     let py = unsafe { Python::assume_attached() };
-    let loop_ = call(running_loop(py)?.as_ptr(), &[])?;
-    if LoopCore::of(loop_.as_ptr()).is_none() {
-        return Err(no_loop(what, &loop_));
-    }
+    let Some(loop_) = running() else {
+        return Err(no_loop(what, &call(running_loop(py)?.as_ptr(), &[])?));
+    };
     match registry::current(loop_.as_ptr())? {
         Some(task) if task::is_ours(task.as_ptr()) => Ok((loop_, task)),
         task => Err(no_task(what, task)),
@@ -144,7 +148,7 @@ fn check_deadline(value: f64, name: &str) -> PyResult<f64> {
 
 fn check_relative(value: f64, name: &str) -> PyResult<f64> {
     if check_deadline(value, "relative deadline")? < 0.0 {
-        return Err(PyValueError::new_err(format!("{name} must be non-negative, got {value}")));
+        return Err(PyValueError::new_err(format!("{name} must be non-negative")));
     }
     Ok(value)
 }
@@ -211,9 +215,7 @@ impl CancelScope {
         if this.is_cancelled() || deadline == f64::INFINITY {
             return Ok(());
         }
-        if when <= core.loop_clock().now() {
-            return this.expire(slf.py());
-        }
+        // One that has passed is for the next turn, or for the task's next suspension, if that is earlier.
         let job = Job::Deadline(Obj::from(slf.clone().into_any()));
         this.timer.set(core.scheduler.call_at(when, job));
         Ok(())
@@ -275,6 +277,7 @@ impl CancelScope {
         let left = match (wrong, exc) {
             (Some(error), exc) => {
                 if task.as_ref().is_some_and(|t| t.as_ptr() == host.as_ptr()) {
+                    this.abandon_inner(slf.py(), &host)?;
                     this.leave(None)?;
                 }
                 return Ok(Some(chained(error, slf.py(), exc)?));
@@ -286,8 +289,31 @@ impl CancelScope {
             }
             (None, exc) => exc.map(Obj::from),
         };
+        let has_others = this.core().is_some_and(|core| {
+            let place = state(&host).scope.place();
+            core.cancel_tree.borrow().has_others(id, place)
+        });
+        if has_others && !this.is_cancelled() {
+            // A nursery's, left by hand: nobody will wait for its tasks.
+            this.cancel_for(Cancellation::make(slf.py(), CancelSource::ScopeCancel, misnested(slf.py()), None, None)?)?;
+        }
         this.leave(Some(&host))?;
         Ok(left)
+    }
+
+    /// The scope is left although inner ones of the same task are open: what is in them is cancelled, since nobody knows any more
+    /// what it belongs to.
+    fn abandon_inner(&self, py: Python<'_>, host: &Obj) -> PyResult<()> {
+        let (Some(core), Some(id)) = (self.core(), self.id()) else { return Ok(()) };
+        let inner = {
+            let tree = core.cancel_tree.borrow();
+            let innermost = state(host).scope.place().and_then(|place| tree.scope_of(place));
+            innermost.and_then(|at| tree.child_towards(id, at)).and_then(|child| tree.owner(child).object())
+        };
+        let Some(inner) = inner else { return Ok(()) };
+        let cause = Cancellation::make(py, CancelSource::ScopeCancel, misnested(py), Some(host), Site::here(py))?;
+        let inner = inner.bound(py);
+        Ok(inner.cast::<CancelScope>()?.get().cancel_for(cause)?)
     }
 
     /// A child of this scope's nursery, or the nursery's block, failed with `exc`.
@@ -500,9 +526,7 @@ impl CancelScope {
     #[getter]
     fn get_deadline(&self) -> PyResult<f64> {
         if self.stage.get() == Stage::New && self.relative.get() != f64::INFINITY {
-            return Err(PyRuntimeError::new_err(
-                "Unentered relative cancel scope does not have an absolute deadline; use relative_deadline",
-            ));
+            return Err(PyRuntimeError::new_err("Unentered relative cancel scope does not have an absolute deadline"));
         }
         Ok(self.deadline.get())
     }
@@ -512,9 +536,7 @@ impl CancelScope {
         let this = slf.get();
         check_deadline(value, "deadline")?;
         if this.stage.get() == Stage::New && this.relative.get() != f64::INFINITY {
-            return Err(PyRuntimeError::new_err(
-                "Unentered relative cancel scope does not have an absolute deadline; set relative_deadline, or enter it first",
-            ));
+            return Err(PyRuntimeError::new_err("Unentered relative cancel scope does not have an absolute deadline"));
         }
         this.deadline.set(value);
         Self::arm(slf)
@@ -525,9 +547,9 @@ impl CancelScope {
     fn get_relative_deadline(&self) -> PyResult<f64> {
         match (self.stage.get(), self.core()) {
             (Stage::Entered, Some(core)) => Ok(self.deadline.get() - seconds_now(core)?),
-            (Stage::New, _) if self.deadline.get() != f64::INFINITY => Err(PyRuntimeError::new_err(
-                "Unentered non-relative cancel scope does not have a relative deadline; use deadline",
-            )),
+            (Stage::New, _) if self.deadline.get() != f64::INFINITY => {
+                Err(PyRuntimeError::new_err("Unentered non-relative cancel scope does not have a relative deadline"))
+            }
             (Stage::Left, _) => Err(PyRuntimeError::new_err("a scope that was left has no relative_deadline")),
             _ => Ok(self.relative.get()),
         }
@@ -543,9 +565,7 @@ impl CancelScope {
                 Self::arm(slf)
             }
             (Stage::New, _) if this.deadline.get() != f64::INFINITY => {
-                Err(PyRuntimeError::new_err(
-                    "Unentered non-relative cancel scope does not have a relative deadline; set deadline, or enter it first",
-                ))
+                Err(PyRuntimeError::new_err("Unentered non-relative cancel scope does not have a relative deadline"))
             }
             _ => {
                 this.relative.set(value);

@@ -12,7 +12,7 @@ use sched::CancelSource;
 
 use crate::raw::globals::globals;
 use crate::raw::obj::{getattr_opt, is_instance, setattr};
-use crate::raw::{registry, task, Obj, R};
+use crate::raw::{registry, task, Obj, Slot, R};
 
 /// A place in Python code; costs no more than two reads until it is looked at.
 pub struct Site {
@@ -31,14 +31,16 @@ impl Site {
             let p = frame.as_ptr().cast();
             // SAFETY: a frame that is alive; the code is a new reference.
             let code: Bound<'_, PyAny> = unsafe { Bound::from_owned_ptr(py, ffi::PyFrame_GetCode(p).cast()) };
-            // SAFETY: as above; a new reference, or null for the outermost frame.
-            let back: Option<Bound<'_, PyAny>> =
-                unsafe { Bound::from_owned_ptr_or_opt(py, ffi::PyFrame_GetBack(p).cast()) };
-            match back {
-                Some(back) if is_own_code(&code) => frame = back,
-                // SAFETY: as above.
-                _ => return Some(Site { code: code.unbind(), instruction: unsafe { ffi::PyFrame_GetLasti(p) } }),
+            if is_own_code(&code) {
+                // SAFETY: as above; a new reference, or null for the outermost frame.
+                let back = unsafe { Bound::from_owned_ptr_or_opt(py, ffi::PyFrame_GetBack(p).cast()) };
+                if let Some(back) = back {
+                    frame = back;
+                    continue;
+                }
             }
+            // SAFETY: as above.
+            return Some(Site { code: code.unbind(), instruction: unsafe { ffi::PyFrame_GetLasti(p) } });
         }
     }
 
@@ -79,7 +81,26 @@ impl Site {
     }
 }
 
+/// Codes that were found not to be Segue's own, each in the place that its address gives it: asked for every scope, most by the
+/// same few. They are kept alive, so that no other code can have their address.
+struct Foreign([Slot; 64]);
+// SAFETY: touched with the GIL held only.
+unsafe impl Sync for Foreign {}
+static FOREIGN: Foreign = Foreign([const { Slot::new() }; 64]);
+
 fn is_own_code(code: &Bound<'_, PyAny>) -> bool {
+    let place = &FOREIGN.0[(code.as_ptr() as usize >> 5) % 64];
+    if place.get() == code.as_ptr() {
+        return false;
+    }
+    let own = is_own_file(code);
+    if !own {
+        place.set(Obj::from(code.clone()));
+    }
+    own
+}
+
+fn is_own_file(code: &Bound<'_, PyAny>) -> bool {
     let file = code.getattr(pyo3::intern!(code.py(), "co_filename"));
     let file = file.as_ref().ok().and_then(|f| f.cast::<PyString>().ok()).and_then(|f| f.to_str().ok());
     file.is_some_and(|f| f.ends_with("/segue/_nursery.py") || f.ends_with("/segue/_scopes.py"))

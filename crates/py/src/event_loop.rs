@@ -42,6 +42,19 @@ const PAUSE_WHEN_CROWDED: Duration = Duration::from_micros(50);
 /// How many turns may pass without looking for I/O.
 const MAX_SKIPPED: u32 = 7;
 
+thread_local! {
+    /// The loop object whose turns this thread runs, or null.
+    static RUNNING: Cell<*mut PyObject> = const { Cell::new(std::ptr::null_mut()) };
+}
+
+/// The loop of ours that runs in this thread.
+#[inline(always)]
+pub fn running() -> Option<Obj> {
+    let loop_ = RUNNING.get();
+    // SAFETY: alive, since its turns run now.
+    (!loop_.is_null()).then(|| unsafe { Obj::borrowed(loop_) })
+}
+
 #[pyclass(frozen, subclass, module = "segue._core")]
 pub struct LoopCore {
     pub scheduler: Scheduler<Job>,
@@ -193,8 +206,10 @@ impl LoopCore {
     /// The loop stops running: what waits on it may from now on be garbage together with it.
     fn show_all_to_collector(&self) {
         let show = |job: &Job| {
-            if let Job::Handle(handle) | Job::Timer(handle) = job {
-                handle::show_to_collector(handle);
+            match job {
+                Job::Handle(handle) | Job::Timer(handle) => handle::show_to_collector(handle),
+                Job::Step(task) => task::show_to_collector(task.as_ptr()),
+                _ => {}
             }
             Ok::<(), std::convert::Infallible>(())
         };
@@ -481,6 +496,7 @@ impl LoopCore {
         core.hash.set(slf.hash()?);
         core.watch_if_debug()?;
         core.look_for_overrides(slf.as_ptr())?;
+        let outer = RUNNING.replace(slf.as_ptr());
         let result = loop {
             if let Err(raised) = core.turn(slf.as_ptr()) {
                 break Err(raised.into());
@@ -489,6 +505,7 @@ impl LoopCore {
                 break Ok(());
             }
         };
+        RUNNING.set(outer);
         registry::settle(core, slf.as_ptr());
         core.show_all_to_collector();
         core.contexts.clear();

@@ -1,7 +1,7 @@
 """Segue's structured concurrency under Trio's names: change `import trio` to `from segue import trio`.
 
 The objects are those of `segue`; `run` is the one that differs, since it takes an async function, as Trio's
-does. What a program sees differently is listed in docs/trio.md. Loaded on first use, like `segue` itself.
+does. What a program sees differently is listed in docs/howto/from-trio.md. Loaded on first use, like `segue` itself.
 
 https://trio.readthedocs.io/en/stable/reference.html
 """

@@ -98,6 +98,7 @@ SAME_MODULES = {
 
 # Where Segue tells its own name and the tests expect Trio's.
 OWN_NAMES = {
+    "segue._nursery:_EXPECTING": "Trio was expecting",
     "segue._process:Process.__module__": "trio",
     "segue._thread_cache:THREAD_NAME": "Trio thread",
 }

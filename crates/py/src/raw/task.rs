@@ -202,7 +202,23 @@ pub fn new_on(core: &LoopCore, new: &New) -> R<Obj> {
         s.future.source_traceback.set(call(g.extract_stack, &[])?);
     }
     begin(o.as_ptr(), new)?;
+    // Until it suspends it is on the ready queue, and so no garbage: the collector need not look at it. Many tasks never suspend.
+    if !new.eager && core.is_running() && !core.through_call_soon.get() {
+        // SAFETY: just made, and tracked by its allocation.
+        unsafe { ffi::PyObject_GC_UnTrack(o.as_ptr().cast()) };
+    }
     Ok(o)
+}
+
+/// The task may become garbage from now on.
+#[inline(always)]
+pub fn show_to_collector(o: *mut PyObject) {
+    // SAFETY: alive, with its fields in order.
+    unsafe {
+        if ffi::PyObject_GC_IsTracked(o) == 0 {
+            ffi::PyObject_GC_Track(o.cast());
+        }
+    }
 }
 
 unsafe extern "C" fn tp_init(o: *mut PyObject, args: *mut PyObject, kwargs: *mut PyObject) -> c_int {

@@ -192,6 +192,7 @@ fn run(o: *mut PyObject, s: &TaskState, exc: Option<Obj>) -> R<()> {
     if matches!(outcome, Outcome::Yielded(_)) {
         s.schedule_points.set(s.schedule_points.get() + 1);
         s.cancel_points.set(s.cancel_points.get() + u64::from(!s.scope.holds()));
+        task::show_to_collector(o);
     }
     let result = match outcome {
         Outcome::Yielded(value) => match yielded(o, s, value) {
@@ -202,6 +203,11 @@ fn run(o: *mut PyObject, s: &TaskState, exc: Option<Obj>) -> R<()> {
         Outcome::Raised(exc) => raised(o, s, exc),
     };
     tell(o, s, "after_step");
+    // SAFETY: alive. The job that is running and `step_in_current_context` have a reference each: with more, somebody keeps the
+    // task, perhaps it itself.
+    if s.future.is_done() && unsafe { ffi::Py_REFCNT(o) } > 2 {
+        task::show_to_collector(o);
+    }
     result
 }
 
@@ -301,7 +307,6 @@ fn tell(o: *mut PyObject, s: &TaskState, what: &str) {
 
 /// The coroutine goes on without the task (`segue.lowlevel.permanently_detach_coroutine_object`), which ends with an outcome.
 fn detached(o: *mut PyObject, s: &TaskState, outcome: &Obj) -> R<()> {
-    s.coro.clear();
     match getattr_opt(outcome.as_ptr(), Obj::name("error")?.as_ptr())? {
         Some(error) => raised(o, s, error),
         None => returned(o, s, super::obj::getattr(outcome.as_ptr(), Obj::name("value")?.as_ptr())?),

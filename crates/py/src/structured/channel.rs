@@ -20,7 +20,7 @@ use pyo3::{PyTraverseError, PyVisit};
 
 use super::wait::{self, Checkpoint, Operation, Wait};
 use super::waiters::{wait_of, Waiters};
-use super::{errors, exception, of, raise, statistics, to_python, ExitArguments};
+use super::{errors, exception, of, raise, statistics, to_python, Exit};
 use crate::job::{visit_obj, visit_raw};
 use crate::raw::obj::{call, raise_object, Raised};
 use crate::raw::{Obj, Slot, R};
@@ -258,8 +258,7 @@ impl MemorySendChannel {
         slf
     }
 
-    #[pyo3(signature = (*_exc))]
-    fn __exit__(slf: &Bound<'_, Self>, _exc: ExitArguments<'_>) -> PyResult<()> {
+    fn __exit__(slf: &Bound<'_, Self>, _kind: Exit<'_>, _exc: Exit<'_>, _tb: Exit<'_>) -> PyResult<()> {
         Self::close(slf)
     }
 
@@ -267,8 +266,7 @@ impl MemorySendChannel {
         enter_now(slf.as_any())
     }
 
-    #[pyo3(signature = (*_exc))]
-    fn __aexit__(slf: &Bound<'_, Self>, _exc: ExitArguments<'_>) -> PyResult<Py<PyAny>> {
+    fn __aexit__(slf: &Bound<'_, Self>, _kind: Exit<'_>, _exc: Exit<'_>, _tb: Exit<'_>) -> PyResult<Py<PyAny>> {
         Self::aclose(slf)
     }
 
@@ -427,8 +425,7 @@ impl MemoryReceiveChannel {
         slf
     }
 
-    #[pyo3(signature = (*_exc))]
-    fn __exit__(slf: &Bound<'_, Self>, _exc: ExitArguments<'_>) -> PyResult<()> {
+    fn __exit__(slf: &Bound<'_, Self>, _kind: Exit<'_>, _exc: Exit<'_>, _tb: Exit<'_>) -> PyResult<()> {
         Self::close(slf)
     }
 
@@ -436,8 +433,7 @@ impl MemoryReceiveChannel {
         enter_now(slf.as_any())
     }
 
-    #[pyo3(signature = (*_exc))]
-    fn __aexit__(slf: &Bound<'_, Self>, _exc: ExitArguments<'_>) -> PyResult<Py<PyAny>> {
+    fn __aexit__(slf: &Bound<'_, Self>, _kind: Exit<'_>, _exc: Exit<'_>, _tb: Exit<'_>) -> PyResult<Py<PyAny>> {
         Self::aclose(slf)
     }
 

@@ -16,7 +16,6 @@ const fn operation(name: &'static str, checkpoint: Checkpoint) -> Operation {
     Operation { name, checkpoint, attempt: at_once, leave: |_| (), abort: None, undo: |_, _| Ok(()) }
 }
 
-pub static NOTHING: Operation = operation("__aexit__", Checkpoint::No);
 /// Suspends once as a task that isn't in any queue: scopes throw when its turn comes.
 static CHECKPOINT: Operation = operation("checkpoint", Checkpoint::Plain);
 static SHIELDED: Operation = operation("cancel_shielded_checkpoint", Checkpoint::Shielded);

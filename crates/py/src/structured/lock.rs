@@ -9,7 +9,7 @@ use pyo3::{PyTraverseError, PyVisit};
 use super::parking_lot::{self, add_breaker, remove_breaker, ParkingLot};
 use super::wait::{self, Checkpoint, Operation, Wait};
 use super::waiters::wait_of;
-use super::{current_task, errors, leave_now, of, raise, statistics, to_python, ExitArguments};
+use super::{current_task, errors, leave_now, of, raise, statistics, to_python, Exit};
 use crate::job::visit_raw;
 use crate::raw::obj::runtime_error;
 use crate::raw::task;
@@ -161,8 +161,7 @@ impl Lock {
         Self::acquire(slf)
     }
 
-    #[pyo3(signature = (*_exc))]
-    fn __aexit__(&self, py: Python<'_>, _exc: ExitArguments<'_>) -> PyResult<Py<PyAny>> {
+    fn __aexit__(&self, py: Python<'_>, _kind: Exit<'_>, _exc: Exit<'_>, _tb: Exit<'_>) -> PyResult<Py<PyAny>> {
         self.release()?;
         leave_now(py)
     }

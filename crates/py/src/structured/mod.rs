@@ -29,7 +29,6 @@ use pyo3::ffi::PyObject;
 use pyo3::prelude::*;
 use pyo3::pyclass::boolean_struct::True;
 use pyo3::sync::PyOnceLock;
-use pyo3::types::PyTuple;
 use pyo3::PyClass;
 
 use crate::raw::globals::{attr, import};
@@ -112,11 +111,13 @@ pub fn to_python(py: Python<'_>, o: &Obj) -> Py<PyAny> {
 
 /// `async with x:` leaves without suspending.
 pub fn leave_now(py: Python<'_>) -> PyResult<Py<PyAny>> {
-    Ok(to_python(py, &wait::new(&checkpoints::NOTHING, std::ptr::null_mut(), None)?))
+    static NOTHING: PyOnceLock<Py<PyAny>> = PyOnceLock::new();
+    // One for all: it has no state.
+    Ok(NOTHING.get_or_try_init(py, || wait::nothing().map(|o| to_python(py, &o)))?.clone_ref(py))
 }
 
-/// The three arguments of `__aexit__`, which nobody looks at.
-pub type ExitArguments<'py> = Bound<'py, PyTuple>;
+/// An argument of `__aexit__`, which nobody looks at.
+pub type Exit<'a> = &'a Bound<'a, PyAny>;
 
 pub fn add_to(m: &Bound<'_, PyModule>) -> PyResult<()> {
     wait::make_type()?;

@@ -175,7 +175,7 @@ fn left_open(task: *mut PyObject, s: &TaskState, exc: Option<&Obj>) -> R<()> {
 
 /// A child has ended, `exc` being what it raised.
 fn child_ended(task: *mut PyObject, s: &TaskState, exc: Option<&Obj>) -> R<()> {
-    let Some(o) = s.nursery.take() else { return Ok(()) };
+    let Some(o) = s.nursery.obj() else { return Ok(()) };
     // SAFETY: what is in the slot is a nursery; the children are a set.
     let nursery: &NurseryCore = unsafe { of(o.as_ptr()) };
     // SAFETY: a set, and a task that is alive.
@@ -401,10 +401,9 @@ impl NurseryCore {
         self.parent.clear();
         // SAFETY: a set.
         unsafe { ffi::PySet_Clear(self.children.get()) };
-        self.exceptions.set(match unsafe { Obj::owned(ffi::PyList_New(0)) } {
-            Ok(list) => list,
-            Err(Raised) => return,
-        });
+        // SAFETY: a list, which stays for the same reason.
+        let cleared = unsafe { ffi::PyList_SetSlice(self.exceptions.get(), 0, isize::MAX, std::ptr::null_mut()) };
+        debug_assert_eq!(cleared, 0);
     }
 }
 

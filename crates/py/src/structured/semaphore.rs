@@ -11,7 +11,7 @@ use pyo3::{PyTraverseError, PyVisit};
 
 use super::wait::{self, Checkpoint, Operation, Wait};
 use super::waiters::{wait_of, Waiters};
-use super::{errors, leave_now, of, raise, statistics, to_python, ExitArguments};
+use super::{errors, leave_now, of, raise, statistics, to_python, Exit};
 use crate::raw::{Obj, R};
 
 /// A number that `acquire` takes one from and `release` gives one to; `acquire` waits while it is zero.
@@ -142,8 +142,7 @@ impl Semaphore {
         Self::acquire(slf)
     }
 
-    #[pyo3(signature = (*_exc))]
-    fn __aexit__(&self, py: Python<'_>, _exc: ExitArguments<'_>) -> PyResult<Py<PyAny>> {
+    fn __aexit__(&self, py: Python<'_>, _kind: Exit<'_>, _exc: Exit<'_>, _tb: Exit<'_>) -> PyResult<Py<PyAny>> {
         self.release()?;
         leave_now(py)
     }

@@ -10,6 +10,7 @@
 //! | Failed | what it waited for broke | raises that | raises | False |
 //! | Passing | got it without waiting, and lets others run | returns it | gives it back, raises | - |
 //! | Done | is over | an error | raises | False |
+//! | Over | never waits, and can be awaited again | returns None | raises | False |
 //!
 //! Rule 1: it is a schedule point and a cancel point unless it raises; nothing was taken when it raises Cancelled (Trio's rules:
 //!         https://trio.readthedocs.io/en/stable/reference-core.html#checkpoints).
@@ -74,6 +75,7 @@ enum Phase {
     Failed,
     Passing,
     Done,
+    Over,
 }
 
 #[repr(C)]
@@ -251,6 +253,7 @@ impl Wait {
                 "{} was resumed by something else than Segue's loop",
                 self.operation().name
             ))),
+            Phase::Over => Ok(Step::Return(Obj::none())),
             Phase::Done => Err(runtime_error(&format!("cannot reuse already awaited {}()", self.operation().name))),
         }
     }
@@ -327,6 +330,9 @@ impl Wait {
     /// An exception is thrown into the await; it goes on in the caller.
     fn interrupted(&self) -> R<()> {
         let phase = self.phase.get();
+        if phase == Phase::Over {
+            return Ok(());
+        }
         let operation = self.operation();
         if phase == Phase::Queued {
             (operation.leave)(self);
@@ -378,6 +384,21 @@ fn raise_in_context(exc: Obj) -> Raised {
     // SAFETY: an exception, or else a TypeError is raised.
     unsafe { ffi::PyErr_SetObject(ffi::Py_TYPE(exc.as_ptr()).cast(), exc.as_ptr()) };
     Raised
+}
+
+/// An awaitable that is done already, however often it is awaited.
+pub fn nothing() -> R<Obj> {
+    static NOTHING: Operation = Operation {
+        name: "__aexit__",
+        checkpoint: Checkpoint::No,
+        attempt: |_| Ok(Some(Obj::none())),
+        leave: |_| (),
+        abort: None,
+        undo: |_, _| Ok(()),
+    };
+    let wait = new(&NOTHING, std::ptr::null_mut(), None)?;
+    st(wait.as_ptr()).phase.set(Phase::Over);
+    Ok(wait)
 }
 
 // ---- the type -----------------------------------------------------------------------------------------------------
