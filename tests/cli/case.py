@@ -78,6 +78,8 @@ def wait_until_asleep(pid: int) -> None:
 
 def run(command: list[str], case: Case, directory: Path) -> Outcome:
     environment = dict(os.environ)
+    # What Segue says more in debug mode, python doesn't.
+    environment.pop("PYTHONDEVMODE", None)
     for name, value in case.env.items():
         environment.pop(name, None)
         if value is not None:

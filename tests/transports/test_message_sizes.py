@@ -150,3 +150,30 @@ def test_a_reader_that_pauses_gets_the_end_when_it_resumes(run: Run, more: int) 
         assert collector.calls[-2:] == ["eof", "lost"]
 
     run(main())
+
+
+@pytest.mark.parametrize("size", [10, KIB, LARGEST_READ - 1])
+def test_the_end_is_not_in_the_turn_of_the_data(run: Run, size: int) -> None:
+    """What the data has set off runs before the connection ends, however early the peer has closed it."""
+    order: list[str] = []
+
+    class Ordered(Collector):
+        def data_received(self, data: bytes) -> None:
+            super().data_received(data)
+            order.append("data")
+            asyncio.get_running_loop().call_soon(order.append, "soon")
+
+        def eof_received(self) -> None:
+            order.append("eof")
+
+    async def main() -> None:
+        with socket.create_server(("127.0.0.1", 0)) as listener:
+            theirs = socket.create_connection(listener.getsockname())
+            ours, _ = listener.accept()
+        theirs.sendall(bytes(size))
+        theirs.close()
+        _, protocol = await asyncio.get_running_loop().create_connection(lambda: Ordered(False), sock=ours)
+        await protocol.lost
+        assert order[-3:] == ["data", "soon", "eof"]
+
+    run(main())

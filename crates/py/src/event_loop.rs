@@ -86,6 +86,8 @@ pub struct LoopCore {
     skipped_polls: Cell<u32>,
     jobs_since_look: Cell<u32>,
     looks: Cell<u32>,
+    /// Counts the turns; the number of the one that runs, or of the last.
+    pub turns: Cell<u64>,
     crowded_calls: Cell<u32>,
     last_gave_way: Cell<u64>,
     /// What the watchdog of debug mode looks at.
@@ -378,6 +380,7 @@ impl LoopCore {
     }
 
     fn turn(&self, slf: *mut PyObject) -> R<()> {
+        self.turns.set(self.turns.get() + 1);
         let waiter = Waiter(self, slf);
         let run = |job| match self.run_job(slf, job) {
             Flow::Continue => self.after_job().map_or_else(Flow::Break, |()| Flow::Continue),
@@ -479,6 +482,7 @@ impl LoopCore {
             io_touched: Cell::new(true),
             skipped_polls: Cell::new(0),
             jobs_since_look: Cell::new(0),
+            turns: Cell::new(0),
             looks: Cell::new(0),
             crowded_calls: Cell::new(0),
             last_gave_way: Cell::new(0),

@@ -193,7 +193,8 @@ fn call_later(slf: *mut PyObject, args: Args) -> R<Obj> {
     }
     core.check_closed()?;
     if core.debug.get() {
-        debug_checks(slf, core, callback, "call_later", true)?;
+        // asyncio's call_later goes through call_at, whose name its errors give.
+        debug_checks(slf, core, callback, "call_at", true)?;
     }
     add_timer(slf, core, when, callback, rest, context)
 }

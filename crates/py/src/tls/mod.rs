@@ -57,6 +57,12 @@ pub fn is_connection(protocol: *mut PyObject) -> bool {
     object::is_instance::<state::Tls>(protocol)
 }
 
+/// Where a connection is in its life.
+#[inline]
+pub fn phase(connection: *mut PyObject) -> state::Phase {
+    state::tls(connection).phase.get()
+}
+
 /// Gives ciphertext to a connection (see [`is_connection`]) without calling Python. What it returns is for [`process`].
 #[inline]
 pub fn feed(connection: *mut PyObject, data: &[u8]) -> R<Option<crate::raw::Obj>> {

@@ -56,6 +56,9 @@ fn on_readable(o: *mut PyObject, s: &State, until_eof: bool) -> R<()> {
             return Ok(());
         }
         let Some(core) = s.core() else { return Ok(()) };
+        if s.rests_in_turn.get() == core.turns.get() {
+            return Ok(());
+        }
         let more = if s.tls.get() {
             read_tls(o, s, core)?
         } else if s.buffered.get() {
@@ -68,8 +71,14 @@ fn on_readable(o: *mut PyObject, s: &State, until_eof: bool) -> R<()> {
         match more {
             More::No => return Ok(()),
             More::OnlyEof if !until_eof => return Ok(()),
-            More::OnlyEof | More::Perhaps => {}
+            // As in asyncio, which reads once a turn: who was woken by the data finds the connection open.
+            More::OnlyEof | More::InNextTurn => break,
+            More::Perhaps => {}
         }
+    }
+    if let Some(core) = s.core() {
+        // Another event of this turn would be too early too.
+        s.rests_in_turn.set(core.turns.get());
     }
     read_soon(o, s);
     Ok(())
@@ -81,6 +90,8 @@ enum More {
     /// The kernel had less than we asked for: only the end of the stream can follow.
     OnlyEof,
     Perhaps,
+    /// Whatever it is, it isn't for this turn.
+    InNextTurn,
 }
 
 /// Puts a read on the ready queue: for a reader that resumes, or after its share of a turn.
@@ -146,6 +157,7 @@ fn read_stream(o: *mut PyObject, s: &State, core: &LoopCore) -> R<More> {
 fn read_tls(o: *mut PyObject, s: &State, core: &LoopCore) -> R<More> {
     let (fd, is_socket) = s.source();
     let Some(connection) = s.protocol.obj() else { return Ok(More::No) };
+    let phase = crate::tls::phase(connection.as_ptr());
     let (received, fed) = core.read_buffer.with(|buffer| match socket::read(fd, is_socket, buffer) {
         Received::Bytes(n) => (Ok(n == buffer.len()), crate::tls::feed(connection.as_ptr(), &buffer[..n])),
         other => (Err(other), Ok(None)),
@@ -157,6 +169,11 @@ fn read_tls(o: *mut PyObject, s: &State, core: &LoopCore) -> R<More> {
     if fed.and_then(|fed| crate::tls::process(connection.as_ptr(), fed)).is_err() {
         failed_in_protocol(o, "Fatal error: protocol.buffer_updated() call failed.")?;
         return Ok(More::No);
+    }
+    if crate::tls::phase(connection.as_ptr()) != phase {
+        // What follows the end of the handshake, or close_notify, is for the next turn, as in asyncio, which reads once a turn: who
+        // waits for the handshake (`create_connection`) and looks at the connection then must find it open.
+        return Ok(More::InNextTurn);
     }
     Ok(if full { More::Perhaps } else { More::OnlyEof })
 }

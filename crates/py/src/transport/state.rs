@@ -86,6 +86,8 @@ pub struct State {
     pub tls: Cell<bool>,
     /// The protocol is exactly asyncio's `StreamReaderProtocol`.
     pub stream: Cell<bool>,
+    /// The loop's turn in which no more is read: a job that reads in the next one is on its way.
+    pub rests_in_turn: Cell<u64>,
     /// How much the last read for a stream brought.
     pub last_read: Cell<usize>,
     pub registered: Cell<bool>,
@@ -170,6 +172,7 @@ pub fn alloc(class: *mut PyTypeObject) -> R<Obj> {
                 started: Cell::new(false),
                 tls: Cell::new(false),
                 stream: Cell::new(false),
+                rests_in_turn: Cell::new(0),
                 last_read: Cell::new(0),
                 registered: Cell::new(false),
                 paused: Cell::new(false),
