@@ -12,6 +12,7 @@ from __future__ import annotations
 import asyncio
 import functools
 import inspect
+import sys
 from collections.abc import Awaitable, Callable
 from types import TracebackType
 from typing import Any, Final, Generic, NoReturn, TypeVar, final
@@ -150,6 +151,10 @@ class Nursery(NurseryCore):
         finally:
             self.cancel_scope._hold(False)
         found = self._take_exceptions()
+        if (handled := sys.exception()) is not None:
+            for cancelled in found:
+                if isinstance(cancelled, asyncio.CancelledError) and cancelled is not exc:
+                    _add_context(cancelled, handled)
         try:
             if not strict and len(found) == 1:
                 return found[0]
@@ -175,6 +180,19 @@ def _left_open(task: Any, exc: BaseException | None) -> BaseException:
     )
     error.__context__ = exc
     return error
+
+
+def _add_context(exc: BaseException, handled: BaseException) -> None:
+    """`handled`, in whose handling the nursery was, ends the chain of what `exc` was raised in the context of.
+
+    So that a scope sees that a `Task.cancel()` was under way, and doesn't take it for its own.
+    """
+    seen = {id(exc)}
+    while (context := exc.__context__) is not None and id(context) not in seen:
+        seen.add(id(context))
+        exc = context
+    if exc.__context__ is None and exc is not handled and id(handled) not in seen:
+        exc.__context__ = handled
 
 
 def _combined(exceptions: list[BaseException]) -> BaseException | None:

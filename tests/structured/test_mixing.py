@@ -366,16 +366,7 @@ async def sleep_by_asyncio() -> None:
     await asyncio.sleep(3600)
 
 
-WAITS = [
-    sleep_by_asyncio,
-    pytest.param(
-        segue.sleep_forever,
-        marks=pytest.mark.xfail(
-            strict=True,
-            reason="the CancelledError that both ask for has no message, by which anyio knows its own",
-        ),
-    ),
-]
+WAITS = [sleep_by_asyncio, segue.sleep_forever]
 
 
 @pytest.mark.parametrize("first", ["inner", "outer"])

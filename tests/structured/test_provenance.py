@@ -62,7 +62,6 @@ async def test_a_deadline_says_where_its_scope_was_entered() -> None:
     assert f"{__file__}:{victim.info.lineno} test_a_deadline_says" in str(victim.error)
 
 
-@pytest.mark.xfail(strict=True, reason="the scope knows only where it was entered")
 async def test_a_deadline_set_later_says_where_it_was_set() -> None:
     victim = Victim()
     with segue.CancelScope():
@@ -142,7 +141,6 @@ async def test_cancel_before_the_entry_says_where_too() -> None:
     assert victim.info.reason == "too early" and line(victim.info) == 'scope.cancel("too early")'
 
 
-@pytest.mark.xfail(strict=True, reason="a scope that isn't entered knows no loop to ask for the task")
 async def test_cancel_before_the_entry_says_which_task() -> None:
     victim = Victim()
     scope = segue.CancelScope()
@@ -306,7 +304,6 @@ def test_ctrl_c_says_signal() -> None:
     assert victim.info.source == "signal" and not victim.info.scoped
 
 
-@pytest.mark.xfail(strict=True, reason="segue.trio.run cancels the main task by a plain Task.cancel")
 def test_ctrl_c_in_a_trio_run_says_signal() -> None:
     victim = Victim()
 

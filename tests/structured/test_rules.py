@@ -277,7 +277,6 @@ async def test_rule_07_d_an_uncancelled_request_does_not_stop_the_scope() -> Non
     assert scope.cancelled_caught
 
 
-@pytest.mark.xfail(strict=True, reason="what comes out of a nursery doesn't say that a Task.cancel was being handled")
 async def test_rule_07_e_nor_if_the_cleanup_of_a_task_cancel_has_a_nursery() -> None:
     scope = segue.CancelScope()
 

@@ -77,6 +77,8 @@ pub struct CancelScope {
     loop_: Slot,
     host: Slot,
     entered_at: Cell<Option<Site>>,
+    /// Where the deadline was set, if that was later.
+    deadline_set_at: Cell<Option<Site>>,
 }
 
 // SAFETY: as for LoopCore, everything is touched with the GIL held only (`gil_used = true`).
@@ -190,9 +192,11 @@ impl CancelScope {
     }
 
     fn expire(&self, py: Python<'_>) -> PyResult<()> {
-        let site = self.entered_at.take();
-        let cause = Cancellation::deadline(py, self.host.obj().as_ref(), site.as_ref())?;
-        self.entered_at.set(site);
+        let (set, entered) = (self.deadline_set_at.take(), self.entered_at.take());
+        let cause = Cancellation::deadline(py, self.host.obj().as_ref(), set.as_ref().or(entered.as_ref()));
+        self.deadline_set_at.set(set);
+        self.entered_at.set(entered);
+        let cause = cause?;
         Ok(self.cancel_for(cause)?)
     }
 
@@ -416,6 +420,7 @@ impl CancelScope {
             loop_: Slot::default(),
             host: Slot::default(),
             entered_at: Cell::new(None),
+            deadline_set_at: Cell::new(None),
         })
     }
 
@@ -488,7 +493,7 @@ impl CancelScope {
         if self.is_cancelled() {
             return Ok(());
         }
-        let loop_ = self.loop_.obj();
+        let loop_ = self.loop_.obj().or_else(running);
         let task = match &loop_ {
             Some(loop_) => registry::current(loop_.as_ptr())?,
             None => None,
@@ -539,6 +544,7 @@ impl CancelScope {
             return Err(PyRuntimeError::new_err("Unentered relative cancel scope does not have an absolute deadline"));
         }
         this.deadline.set(value);
+        this.deadline_set_at.set(Site::here(slf.py()));
         Self::arm(slf)
     }
 
@@ -562,6 +568,7 @@ impl CancelScope {
         match (this.stage.get(), this.core()) {
             (Stage::Entered, Some(core)) => {
                 this.deadline.set(seconds_now(core)? + value);
+                this.deadline_set_at.set(Site::here(slf.py()));
                 Self::arm(slf)
             }
             (Stage::New, _) if this.deadline.get() != f64::INFINITY => {

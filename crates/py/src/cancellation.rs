@@ -103,7 +103,17 @@ fn is_own_code(code: &Bound<'_, PyAny>) -> bool {
 fn is_own_file(code: &Bound<'_, PyAny>) -> bool {
     let file = code.getattr(pyo3::intern!(code.py(), "co_filename"));
     let file = file.as_ref().ok().and_then(|f| f.cast::<PyString>().ok()).and_then(|f| f.to_str().ok());
-    file.is_some_and(|f| f.ends_with("/segue/_nursery.py") || f.ends_with("/segue/_scopes.py"))
+    file.is_some_and(|f| own_folder(code.py()).is_some_and(|folder| f.starts_with(folder)))
+}
+
+/// Where Segue's own Python code is, with a slash at the end.
+fn own_folder(py: Python<'_>) -> Option<&str> {
+    static FOLDER: PyOnceLock<String> = PyOnceLock::new();
+    let folder = FOLDER.get_or_try_init(py, || -> PyResult<String> {
+        let file: String = py.import("segue")?.getattr("__file__")?.extract()?;
+        Ok(file.rsplit_once('/').map_or_else(String::new, |(folder, _)| format!("{folder}/")))
+    });
+    folder.ok().map(String::as_str).filter(|folder| !folder.is_empty())
 }
 
 /// Who cancelled a task, and why: `exc.cancellation` of the CancelledError that it sees.
@@ -146,6 +156,26 @@ impl Cancellation {
         Self::make(py, requested_by(py, site.as_ref()), reason, task.as_ref(), site)
     }
 
+    /// A scope cancels a task that one of its own awaits: a request to that task, by whoever cancelled the scope.
+    pub fn on_behalf_of(py: Python<'_>, cause: &Obj) -> PyResult<Obj> {
+        let Some(cause) = Self::of(py, cause) else {
+            return Self::make(py, CancelSource::TaskCancel, None, None, None);
+        };
+        let text = format!("what awaits it was {}", cause.__str__(py)?);
+        let info = Cancellation {
+            source: CancelSource::TaskCancel,
+            reason: Some(PyString::new(py, &text).into_any().unbind()),
+            task: cause.task.as_ref().map(|t| t.clone_ref(py)),
+            task_name: cause.task_name.as_ref().map(|n| n.clone_ref(py)),
+            site: cause.site.as_ref().map(|s| s.clone_ref(py)),
+        };
+        Ok(Obj::from(Bound::new(py, info)?.into_any()))
+    }
+
+    pub fn reason_obj(&self, py: Python<'_>) -> Option<Obj> {
+        self.reason.as_ref().map(|r| Obj::from(r.bind(py).clone()))
+    }
+
     /// What a failing child does to its nursery.
     pub fn failure(py: Python<'_>, exc: &Bound<'_, PyAny>, task: &Obj) -> PyResult<Obj> {
         let reason = PyString::new(py, &format!("{} failed", exc.repr()?)).into_any().unbind();
@@ -173,8 +203,23 @@ fn requested_by(py: Python<'_>, site: Option<&Site>) -> CancelSource {
     match (known, site) {
         (Ok((at_sigint, _)), Some(s)) if s.code.is(at_sigint) => CancelSource::Signal,
         (Ok((_, at_end)), Some(s)) if s.code.is(at_end) => CancelSource::LoopShutdown,
+        _ if is_called_by_interrupt(py) => CancelSource::Signal,
         _ => CancelSource::TaskCancel,
     }
+}
+
+/// `segue.trio.run` cancels its main task on Ctrl-C.
+fn is_called_by_interrupt(py: Python<'_>) -> bool {
+    // SAFETY: attached; a borrowed frame or null; the code is a new reference.
+    let name = unsafe {
+        let frame = ffi::PyEval_GetFrame();
+        if frame.is_null() {
+            return false;
+        }
+        let code: Bound<'_, PyAny> = Bound::from_owned_ptr(py, ffi::PyFrame_GetCode(frame).cast());
+        code.getattr(intern!(py, "co_qualname"))
+    };
+    name.is_ok_and(|name| name.eq("_Run.interrupt_main").unwrap_or(false))
 }
 
 #[pymethods]
@@ -261,10 +306,16 @@ pub fn is_cancelled_error(exc: *mut PyObject) -> bool {
 pub fn tag(py: Python<'_>, exc: &Obj, info: &Obj) -> R<()> {
     setattr(exc.as_ptr(), tag_name(py), info.as_ptr())?;
     if Cancellation::of(py, info).is_some_and(|i| i.source.is_scoped()) {
-        let args = exc.bound(py).getattr(pyo3::intern!(py, "args"))?;
-        if args.len()? == 0 {
-            exc.bound(py).setattr(pyo3::intern!(py, "args"), PyTuple::new(py, [info.bound(py)])?)?;
-        }
+        show_if_silent(py, exc, info)?;
+    }
+    Ok(())
+}
+
+/// Makes something an exception's text, if it has none.
+pub fn show_if_silent(py: Python<'_>, exc: &Obj, text: &Obj) -> R<()> {
+    let args = exc.bound(py).getattr(pyo3::intern!(py, "args"))?;
+    if args.len()? == 0 {
+        exc.bound(py).setattr(pyo3::intern!(py, "args"), PyTuple::new(py, [text.bound(py)])?)?;
     }
     Ok(())
 }

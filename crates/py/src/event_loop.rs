@@ -86,6 +86,8 @@ pub struct LoopCore {
     skipped_polls: Cell<u32>,
     jobs_since_look: Cell<u32>,
     looks: Cell<u32>,
+    /// While a scope cancels what a task waits for: the scope's Cancellation.
+    pub cancels_for: Slot,
     /// Counts the turns; the number of the one that runs, or of the last.
     pub turns: Cell<u64>,
     crowded_calls: Cell<u32>,
@@ -482,6 +484,7 @@ impl LoopCore {
             io_touched: Cell::new(true),
             skipped_polls: Cell::new(0),
             jobs_since_look: Cell::new(0),
+            cancels_for: Slot::default(),
             turns: Cell::new(0),
             looks: Cell::new(0),
             crowded_calls: Cell::new(0),

@@ -147,7 +147,12 @@ impl TaskScope {
     pub fn note_request(&self, s: &TaskState, message: Option<&Obj>) -> R<()> {
         // SAFETY: attached.
         let py = unsafe { Python::assume_attached() };
-        let info = Cancellation::requested(py, s.future.loop_.get(), message)?;
+        // A scope that cancels what its task awaits, and that is a task too: it is the scope's doing.
+        let behalf = s.future.core().and_then(|core| core.cancels_for.obj());
+        let info = match behalf {
+            Some(cause) => Cancellation::on_behalf_of(py, &cause)?,
+            None => Cancellation::requested(py, s.future.loop_.get(), message)?,
+        };
         self.request.set(info);
         self.active.set(true);
         Ok(())
@@ -192,6 +197,10 @@ impl TaskScope {
         let py = unsafe { Python::assume_attached() };
         if let Some(request) = request {
             cancellation::tag(py, thrown, &request)?;
+            // A scope's cancellation came first, without the message by which others (anyio) know theirs.
+            if let Some(reason) = Cancellation::of(py, &request).and_then(|info| info.reason_obj(py)) {
+                cancellation::show_if_silent(py, thrown, &reason)?;
+            }
         } else if let (Delivery::Accepted | Delivery::Throw, Some(cause)) = (delivery, cause) {
             self.delivered.set(true);
             cancellation::tag(py, thrown, &cause)?;
@@ -258,7 +267,10 @@ impl TaskScope {
         let delivery = match waiter {
             Some(waiter) => {
                 self.delivery.set(Delivery::Refused);
-                if future::cancel_any(waiter.as_ptr(), None)? {
+                let outer = core.cancels_for.replace(cancel_scope::cause(&scope)?.0);
+                let accepted = future::cancel_any(waiter.as_ptr(), None);
+                drop(core.cancels_for.replace(outer));
+                if accepted? {
                     Delivery::Accepted
                 } else {
                     return Ok(());

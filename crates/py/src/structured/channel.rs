@@ -213,7 +213,8 @@ impl MemorySendChannel {
         }
     }
 
-    /// Send `value`, waiting while the buffer is full. A checkpoint. Cancel-safe: if it is cancelled, nothing was sent.
+    /// Send `value`, waiting while the buffer is full. A checkpoint. Cancel-safe: if a scope cancels it, nothing was sent. (A plain
+    /// `Task.cancel()` that comes when somebody has the value already raises all the same.)
     fn send(slf: &Bound<'_, Self>, value: Bound<'_, PyAny>) -> PyResult<Py<PyAny>> {
         Ok(to_python(slf.py(), &wait::new(&SEND, slf.as_ptr(), Some(Obj::from(value)))?))
     }
