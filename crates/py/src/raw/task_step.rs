@@ -288,12 +288,12 @@ fn returned(o: *mut PyObject, s: &TaskState, value: Obj) -> R<()> {
         s.must_cancel.set(false);
         finished(o, s, CANCELLED);
         let message = s.future.cancel_message.obj();
-        future::cancel_on(o, message)?;
-        return ended(o, s, None);
+        let done = future::cancel_on(o, message).map(drop);
+        return ended(o, s, done, None);
     }
     finished(o, s, RESULT);
-    future::set_result_on(o, value)?;
-    ended(o, s, None)
+    let done = future::set_result_on(o, value);
+    ended(o, s, done, None)
 }
 
 #[inline(always)]
@@ -313,9 +313,19 @@ fn detached(o: *mut PyObject, s: &TaskState, outcome: &Obj) -> R<()> {
     }
 }
 
-/// The task is done: whoever keeps it is told.
+/// The task is done: whoever keeps it is told, also if telling its callbacks (`done`) went wrong.
 #[inline(always)]
-fn ended(o: *mut PyObject, s: &TaskState, exc: Option<&Obj>) -> R<()> {
+fn ended(o: *mut PyObject, s: &TaskState, done: R<()>, exc: Option<&Obj>) -> R<()> {
+    let Err(Raised) = done else { return tell_keepers(o, s, exc) };
+    let failure = take_raised();
+    if tell_keepers(o, s, exc).is_err() {
+        super::obj::write_unraisable(o);
+    }
+    Err(failure.map_or(Raised, raise_object))
+}
+
+#[inline(always)]
+fn tell_keepers(o: *mut PyObject, s: &TaskState, exc: Option<&Obj>) -> R<()> {
     tell(o, s, "exited");
     let lots = s.breaks.take();
     if lots.is_some() {
@@ -333,15 +343,13 @@ fn raised(o: *mut PyObject, s: &TaskState, exc: Obj) -> R<()> {
         finished(o, s, CANCELLED);
         let message = s.future.cancel_message.obj();
         s.future.cancelled_exc.set(exc.clone());
-        future::cancel_on(o, message)?;
-        crate::recorder::cancelled(o, s, &exc)?;
-        return ended(o, s, Some(&exc));
+        let done = future::cancel_on(o, message).and_then(|_| crate::recorder::cancelled(o, s, &exc));
+        return ended(o, s, done, Some(&exc));
     }
     finished(o, s, EXCEPTION);
-    future::set_exception_on(o, exc.as_ptr())?;
-    crate::recorder::failed(o, s, &exc)?;
+    let done = future::set_exception_on(o, exc.as_ptr()).and_then(|()| crate::recorder::failed(o, s, &exc));
     let of_nursery = s.nursery.is_set();
-    ended(o, s, Some(&exc))?;
+    ended(o, s, done, Some(&exc))?;
     // A nursery passes it on, to its parent.
     if of_nursery {
         return Ok(());
