@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import ast
 import dataclasses
+import enum
 import inspect
 import re
 import sys
@@ -230,7 +231,8 @@ def own_members(thing: type) -> dict[str, Any]:
     for owner in thing.__mro__:
         if owner.__module__.split(".")[0] == "segue" and (owner is thing or owner not in DOCUMENTED):
             for name, member in vars(owner).items():
-                if not name.startswith("_") and member.__doc__:
+                # A plain value's docstring is its class's.
+                if not name.startswith("_") and member.__doc__ and member.__doc__ != type(member).__doc__:
                     found.setdefault(name, member)
     return dict(sorted(found.items(), key=lambda item: (not is_method(item[1]), item[0])))
 
@@ -241,6 +243,8 @@ def is_method(member: Any) -> bool:
 
 def call(name: str, thing: Any) -> str:
     """The name with the parameters, as one writes a call."""
+    if inspect.isclass(thing) and issubclass(thing, enum.Enum):
+        return name  # what `Enum` itself takes, which differs from version to version
     is_async = inspect.iscoroutinefunction(thing) or getattr(thing, "__qualname__", None) in ASYNC_IN_RUST
     try:
         found = inspect.signature(thing)
