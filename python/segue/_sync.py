@@ -109,6 +109,8 @@ class open_memory_channel(tuple[MemorySendChannel[T], MemoryReceiveChannel[T]]):
     is over when its object was received. `open_memory_channel[int](0)` tells type checkers what is sent.
     """
 
+    __slots__ = ()
+
     def __new__(  # type: ignore[misc]
         cls, max_buffer_size: int | float
     ) -> tuple[MemorySendChannel[T], MemoryReceiveChannel[T]]:

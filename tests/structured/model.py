@@ -154,7 +154,7 @@ class ModelScope:
         if exc is None or not self.cancel_called or self.around_is_effective():
             return exc
         if isinstance(exc, BaseExceptionGroup):
-            own, rest = exc.split(self.is_own)
+            own, rest = exc.split(lambda e: self.is_own(e))  # before 3.13 nothing but a function will do
         else:
             own, rest = (exc, None) if self.is_own(exc) else (None, exc)
         self.cancelled_caught = own is not None
