@@ -6,8 +6,8 @@ All durations differ, and so do their sums: no two things happen at the same tim
 
 from __future__ import annotations
 
-import sys
 import math
+import sys
 from typing import Any
 
 from hypothesis import strategies as st
