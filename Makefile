@@ -65,6 +65,11 @@ bench: $(VENV)/segue-installed  ## Segue against uvloop, rloop, blazio and async
 conformance:  ## CPython's own asyncio tests on every interpreter of this machine
 	scripts/conformance.sh $(EACH)
 
+.PHONY: conformance-trio
+conformance-trio: $(VENV)/tests-installed  ## Trio's own tests on segue.trio
+	$(RUN) -m pip install -q trio==0.35.0 trustme pyopenssl
+	$(RUN) tests/conformance/trio/run.py $(ARGS)
+
 .PHONY: suites
 suites: $(VENV)/tests-installed  ## other projects' test suites on Segue, compared with asyncio
 	$(RUN) tests/conformance/suites.py $(ARGS)

@@ -25,6 +25,7 @@ from typing import TYPE_CHECKING, Any
 from . import _core
 from ._sockets import SocketMethods
 from ._tls import TlsMethods
+from ._token import _finish_token
 
 if TYPE_CHECKING:
     from ._asyncio_private import SelectorEventLoop as _AsyncioLoop
@@ -152,6 +153,7 @@ class EventLoop(_core.LoopCore, TlsMethods, SocketMethods, _AsyncioLoop):
             raise RuntimeError("Cannot close a running event loop")
         if self.is_closed():
             return
+        _finish_token(self)
         super().close()
         self._close_core()
 

@@ -10,14 +10,20 @@ Rust (`_core.CancelScope`).
 from __future__ import annotations
 
 import asyncio
+import functools
+import inspect
+import sys
 from collections.abc import Awaitable, Callable
 from types import TracebackType
-from typing import Any, Final
+from typing import Any, Final, Generic, NoReturn, TypeVar, final
 
-from ._core import CancelScope, Task, cancellation
+from ._core import CancelScope, NurseryCore, cancellation
+from ._errors import InternalError
+
+T = TypeVar("T")
 
 
-class TaskStatus:
+class TaskStatus(Generic[T]):
     """What `Nursery.start` gives to the function it starts, as `task_status`."""
 
     __slots__ = ("_caller", "_nursery", "_started", "_value")
@@ -28,7 +34,10 @@ class TaskStatus:
         self._started = False
         self._value: Any = None
 
-    def started(self, value: Any = None) -> None:
+    def __repr__(self) -> str:
+        return f"<TaskStatus, {'started' if self._started else 'not started'}, at {id(self):#x}>"
+
+    def started(self, value: T | None = None) -> None:
         """Let `start()` return `value`; the task now belongs to the nursery. RuntimeError if called twice."""
         if self._started:
             raise RuntimeError("task_status.started() was called twice")
@@ -50,54 +59,28 @@ class _IgnoredStatus:
         return "TASK_STATUS_IGNORED"
 
 
-TASK_STATUS_IGNORED: Final = _IgnoredStatus()
+TASK_STATUS_IGNORED: Final[TaskStatus[Any]] = _IgnoredStatus()  # type: ignore[assignment]  # it has what is called
 
 
-def _nursery_of(loop: asyncio.AbstractEventLoop) -> dict[asyncio.Task[Any], Nursery]:
-    """Every running child with its nursery; kept by the loop, so that no running task is ever collected."""
-    found: dict[asyncio.Task[Any], Nursery] = vars(loop).setdefault("_nursery_of", {})
+def _open_nurseries(loop: asyncio.AbstractEventLoop) -> set[Nursery]:
+    """Kept by the loop, so that no running child is ever collected."""
+    found: set[Nursery] = vars(loop).setdefault("_open_nurseries", set())
     return found
 
 
-class Nursery:
-    """The tasks of an `async with segue.open_nursery()` block."""
+@final
+class Nursery(NurseryCore):
+    """The tasks of an `async with segue.open_nursery()` block.
 
-    def __init__(
-        self, scope: CancelScope, parent: asyncio.Task[Any], loop: asyncio.AbstractEventLoop
-    ) -> None:
-        self._scope = scope
-        self._parent = parent
-        self._loop = loop
-        self._nursery_of = _nursery_of(loop)
-        self._children: set[asyncio.Task[Any]] = set()
-        self._exceptions: list[BaseException] = []
-        self._starting = 0
-        self._body_runs = True
-        self._closed = False
-        self._all_done: asyncio.Future[None] | None = None
+    `start_soon`, `cancel_scope`, `child_tasks` and `parent_task` are in Rust (`_core.NurseryCore`).
+    """
 
-    @property
-    def cancel_scope(self) -> CancelScope:
-        """The scope around the block and all its tasks."""
-        return self._scope
+    def __init__(self, scope: CancelScope, parent: asyncio.Task[Any], loop: asyncio.AbstractEventLoop) -> None:
+        self._was_combined = False
+        """What it raises is a group that was made here."""
 
-    @property
-    def child_tasks(self) -> frozenset[asyncio.Task[Any]]:
-        """The tasks that still run."""
-        return frozenset(self._children)
-
-    @property
-    def parent_task(self) -> asyncio.Task[Any]:
-        """The task that opened the nursery."""
-        return self._parent
-
-    def start_soon(self, async_fn: Callable[..., Awaitable[Any]], /, *args: Any, name: object = None) -> None:
-        """Start `async_fn(*args)` as a task of this nursery. It runs at least up to its first suspension.
-
-        Raises RuntimeError if the nursery is closed, TypeError if `async_fn(*args)` is no coroutine.
-        """
-        self._check_open()
-        self._spawn(async_fn, args, {}, name)
+    def __init_subclass__(cls) -> NoReturn:
+        raise TypeError("Nursery can't be subclassed")
 
     async def start(self, async_fn: Callable[..., Awaitable[Any]], /, *args: Any, name: object = None) -> Any:
         """Start `async_fn(*args, task_status=...)`, wait until it calls `task_status.started(value)`,
@@ -108,94 +91,52 @@ class Nursery:
         `started()`.
         """
         self._check_open()
-        self._starting += 1
+        self._starting(1)
+        several = child = None
         try:
-            async with _NurseryBlock(for_one=True) as caller:
-                status = TaskStatus(caller, self)
-                caller._spawn(async_fn, args, {"task_status": status}, name)
+            async with _NurseryBlock(strict=False) as caller:
+                status: TaskStatus[Any] = TaskStatus(caller, self)
+                caller._start(async_fn, args, status, name)
+                (child,) = caller.child_tasks
+                child.eventual_parent_nursery = self
+        except BaseExceptionGroup as group:
+            if not caller._was_combined:
+                raise
+            several = group
         finally:
-            self._starting -= 1
-            self._close_if_done()
+            self._starting(-1)
+            if child is not None:
+                child.eventual_parent_nursery = None
+        if several is not None:
+            raise InternalError(
+                "only one task belongs into the nursery of start(); did the task start others in its parent_nursery?"
+            ) from several
         if not status._started:
-            raise RuntimeError(f"{_name_of(async_fn)} ended without calling task_status.started()")
+            raise RuntimeError(f"child exited without calling task_status.started(): {_name_of(async_fn)}")
         return status._value
 
-    def _check_open(self) -> None:
-        if self._closed:
-            raise RuntimeError("this nursery is closed: its block was left and all its tasks have ended")
-
-    def _spawn(
-        self,
-        async_fn: Callable[..., Awaitable[Any]],
-        args: tuple[Any, ...],
-        kwargs: dict[str, Any],
-        name: object,
+    def _start(
+        self, async_fn: Callable[..., Awaitable[Any]], args: tuple[Any, ...], status: TaskStatus[Any], name: object
     ) -> None:
-        if asyncio.iscoroutine(async_fn):
-            async_fn.close()
-            raise TypeError("pass the function and its arguments: start_soon(f, x), not start_soon(f(x))")
-        coro = async_fn(*args, **kwargs)
+        if asyncio.iscoroutine(async_fn) or not callable(async_fn):
+            raise _not_async(async_fn, None)
+        coro = async_fn(*args, task_status=status)
         if not asyncio.iscoroutine(coro):
-            raise TypeError(
-                f"{_name_of(async_fn)} is no async function: it returned {coro!r}, not a coroutine"
-            )
-        try:
-            task: asyncio.Task[Any] = Task(
-                coro, loop=self._loop, name=str(name) if name else _name_of(async_fn)
-            )
-        except BaseException:
-            coro.close()
-            raise
-        self._scope._adopt(task)
-        self._children.add(task)
-        self._nursery_of[task] = self
-        task.add_done_callback(_child_done)
+            raise _not_async(async_fn, coro)
+        self._spawn(async_fn, coro, name)
 
-    def _hand_over_to(self, other: Nursery) -> None:
-        """Give all children, and the scopes they have opened, to another nursery."""
-        self._scope._move_contents(other._scope)
-        for task in self._children:
-            self._nursery_of[task] = other
-        other._children |= self._children
-        self._children.clear()
-        self._close_if_done()
-
-    def _child_ended(self, task: asyncio.Task[Any]) -> None:
-        self._children.discard(task)
-        if task.cancelled():
-            exc = task._make_cancelled_error()  # type: ignore[attr-defined]
-            info = cancellation(exc)
-            if info is not None and info.scoped:
-                self._add(exc, task)
-        else:
-            failure = task.exception()
-            if failure is not None:
-                self._add(failure, task)
-        self._close_if_done()
-
-    def _add(self, exc: BaseException, task: asyncio.Task[Any]) -> None:
-        self._exceptions.append(exc)
-        self._scope._cancel_for_failure(exc, task)
-
-    def _close_if_done(self) -> None:
-        if self._body_runs or self._children or self._starting:
-            return
-        self._closed = True
-        if self._all_done is not None and not self._all_done.done():
-            self._all_done.set_result(None)
-
-    async def _wait(self, exc: BaseException | None, for_one: bool) -> BaseException | None:
+    async def _wait(self, exc: BaseException | None, strict: bool) -> BaseException | None:
         """The block has ended with `exc`: wait for the children; returns what all of them raised.
 
         A schedule point, not a cancel point: the scopes around cancel the children, and they end by
         themselves. A `Task.cancel()` is not swallowed: it cancels the nursery and is passed on.
-        `for_one`: a lone exception is not wrapped in a group.
+        Not `strict`: a lone exception is not wrapped in a group.
         """
+        parent = self.parent_task
         if exc is not None:
-            self._add(exc, self._parent)
-        self._body_runs = False
-        self._close_if_done()
-        self._scope._hold(True)
+            self._add(exc, parent)
+        self._body_ended()
+        self.cancel_scope._hold(True)
         try:
             waited = False
             while not (self._closed and waited):
@@ -204,24 +145,62 @@ class Nursery:
                     if self._closed:
                         await asyncio.sleep(0)
                     else:
-                        self._all_done = self._loop.create_future()
-                        await self._all_done
+                        await self._all_ended()
                 except asyncio.CancelledError as native:
-                    self._add(native, self._parent)
+                    self._add(native, parent)
         finally:
-            self._scope._hold(False)
-        found, self._exceptions = self._exceptions, []
+            self.cancel_scope._hold(False)
+        found = self._take_exceptions()
+        if (handled := sys.exception()) is not None:
+            for cancelled in found:
+                if isinstance(cancelled, asyncio.CancelledError) and cancelled is not exc:
+                    _add_context(cancelled, handled)
         try:
-            return found[0] if for_one and len(found) == 1 else _combined(found)
+            if not strict and len(found) == 1:
+                return found[0]
+            combined = _combined(found)
+            self._was_combined = isinstance(combined, BaseExceptionGroup)
+            return combined
         finally:
             found.clear()  # no cycle of exceptions and frames
+
+
+def _left_open(task: Any, exc: BaseException | None) -> BaseException:
+    """Called by the core for a task that has ended, with `exc` if it raised, inside of nurseries it has opened itself.
+
+    Nobody will wait for what runs in them: it is cancelled. Returns what counts as the task's failure.
+    """
+    nurseries = list(task.child_nurseries)
+    for nursery in reversed(nurseries):
+        nursery._listed(False)
+        nursery.cancel_scope.cancel(reason="the task that had opened this nursery has ended in it")
+    error = RuntimeError(
+        f"Nursery stack corrupted: task {task.get_name()!r} has ended without leaving "
+        f"{len(nurseries)} nursery block(s) that it had entered; use `async with open_nursery()`"
+    )
+    error.__context__ = exc
+    return error
+
+
+def _add_context(exc: BaseException, handled: BaseException) -> None:
+    """`handled`, in whose handling the nursery was, ends the chain of what `exc` was raised in the context of.
+
+    So that a scope sees that a `Task.cancel()` was under way, and doesn't take it for its own.
+    """
+    seen = {id(exc)}
+    while (context := exc.__context__) is not None and id(context) not in seen:
+        seen.add(id(context))
+        exc = context
+    if exc.__context__ is None and exc is not handled and id(handled) not in seen:
+        exc.__context__ = handled
 
 
 def _combined(exceptions: list[BaseException]) -> BaseException | None:
     if not exceptions:
         return None
     if any(not isinstance(exc, asyncio.CancelledError) for exc in exceptions):
-        return BaseExceptionGroup("unhandled errors in a nursery", exceptions)
+        # A copy: the group's repr shows the list itself, which is cleared.
+        return BaseExceptionGroup("unhandled errors in a nursery", list(exceptions))
     for exc in exceptions:
         info = cancellation(exc)
         if info is None or not info.scoped:
@@ -230,48 +209,104 @@ def _combined(exceptions: list[BaseException]) -> BaseException | None:
 
 
 def _name_of(async_fn: object) -> str:
-    while hasattr(async_fn, "func"):  # functools.partial
+    """What a task is called that runs `async_fn`."""
+    while isinstance(async_fn, functools.partial):
         async_fn = async_fn.func
-    return getattr(async_fn, "__qualname__", None) or repr(async_fn)
+    try:
+        return f"{async_fn.__module__}.{async_fn.__qualname__}"  # type: ignore[attr-defined]
+    except AttributeError:
+        return repr(async_fn)
 
 
-def _child_done(task: asyncio.Task[Any]) -> None:
-    _nursery_of(task.get_loop()).pop(task)._child_ended(task)
+_EXPECTING = "Segue was expecting"
+
+
+def _not_async(async_fn: object, returned: object) -> TypeError:
+    """The error for what can't be started: `async_fn` itself, or what calling it has returned."""
+    if asyncio.iscoroutine(async_fn):
+        async_fn.close()
+        return TypeError(
+            f"{_EXPECTING} an async function, but instead it got a coroutine object "
+            f"{async_fn!r}\n\nProbably you wrote start_soon(f(x)); it has to be start_soon(f, x)"
+        )
+    if inspect.isgenerator(returned) or inspect.isasyncgen(returned):
+        return TypeError(
+            "start_soon expected an async function but got an async generator "
+            f"{async_fn!r}; use `async for` to read from it"
+        )
+    if isinstance(returned, asyncio.Future):
+        return TypeError(
+            f"start_soon expected an async function, but {_name_of(async_fn)} returned the future {returned!r}; "
+            "start a function that awaits it"
+        )
+    if not callable(async_fn):
+        return TypeError(f"Segue expected an async function, but got {async_fn!r}")
+    return TypeError(
+        f"Segue expected an async function, but {async_fn!r} appears to be synchronous: it returned {returned!r}"
+    )
 
 
 class _NurseryBlock:
     """What `open_nursery()` returns: `async with` only."""
 
-    __slots__ = ("_for_one", "_nursery")
+    __slots__ = ("_nursery", "_strict")
 
-    def __init__(self, *, for_one: bool = False) -> None:
-        self._for_one = for_one
+    def __init__(self, *, strict: bool | None = None) -> None:
+        self._strict = strict
+
+    def __enter__(self) -> NoReturn:
+        raise RuntimeError("use 'async with open_nursery(...)', not 'with open_nursery(...)'")
+
+    def __exit__(self, *_: object) -> None: ...
 
     async def __aenter__(self) -> Nursery:
         loop = asyncio.get_running_loop()
+        if self._strict is None:
+            self._strict = vars(loop).get("_strict_exception_groups", True)
         scope = CancelScope()
         scope.__enter__()
         parent = asyncio.current_task()
         assert parent is not None  # the scope has checked
         self._nursery = Nursery(scope, parent, loop)
+        self._nursery._listed(True)
+        _open_nurseries(loop).add(self._nursery)
         return self._nursery
 
     async def __aexit__(
         self, kind: type[BaseException] | None, exc: BaseException | None, tb: TracebackType | None
     ) -> bool:
         nursery = self._nursery
-        raised = await nursery._wait(exc, self._for_one)
+        raised = await nursery._wait(exc, self._strict is not False)
         try:
-            return nursery._scope._close(raised, exc)
+            nursery._listed(False)
+            _open_nurseries(nursery.parent_task.get_loop()).discard(nursery)
+            return nursery.cancel_scope._close(raised, exc)
+        except BaseExceptionGroup as group:
+            if self._strict is not False or not nursery._was_combined or len(group.exceptions) != 1:
+                raise
+            lone = group.exceptions[0]
         finally:
             del raised, exc, tb, nursery, self  # no cycle of exceptions and frames
+        before = lone.__context__
+        try:
+            raise lone
+        finally:
+            lone.__context__ = before
+            del lone, before
 
 
-def open_nursery() -> _NurseryBlock:
+def open_nursery(strict_exception_groups: bool | None = None) -> _NurseryBlock:
     """A nursery: `async with segue.open_nursery() as nursery: nursery.start_soon(f, x)`.
 
     The block is left when all its tasks have ended. If one raises, the others are cancelled, and what
     was raised comes out as an ExceptionGroup. Leaving is a schedule point, never by itself a cancel
     point.
+
+    `strict_exception_groups`: False, which Trio has deprecated, lets a single exception out without a group.
+    By default what `segue.trio.run` was told, else True.
     """
-    return _NurseryBlock()
+    if strict_exception_groups is not None and not strict_exception_groups:
+        from .trio._run import _warn_of_lone_exceptions
+
+        _warn_of_lone_exceptions()
+    return _NurseryBlock(strict=strict_exception_groups)

@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import Callable, Coroutine
 from typing import Any, TypeVar
 
+from ._background import drain
 from ._loop import new_event_loop
 
 _T = TypeVar("_T")
@@ -25,6 +26,15 @@ class Runner(asyncio.Runner):  # type: ignore[misc]  # typeshed calls it final; 
         loop_factory: Callable[[], asyncio.AbstractEventLoop] | None = None,
     ) -> None:
         super().__init__(debug=debug, loop_factory=loop_factory or new_event_loop)
+
+    def close(self) -> None:
+        """Wait for background tasks (`segue.background`), then do what `asyncio.Runner.close` does."""
+        loop = self._loop  # type: ignore[attr-defined]
+        try:
+            if loop is not None and not loop.is_closed() and vars(loop).get("_background_tasks"):
+                loop.run_until_complete(drain())
+        finally:
+            super().close()
 
 
 def run(

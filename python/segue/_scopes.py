@@ -9,7 +9,7 @@ import asyncio
 import math
 from types import TracebackType
 
-from ._core import CancelScope, current_time
+from ._core import CancelScope, current_time, sleep_forever
 
 Cancelled = asyncio.CancelledError
 
@@ -20,9 +20,9 @@ class TooSlowError(TimeoutError):
 
 def _check_seconds(seconds: float) -> float:
     if math.isnan(seconds):
-        raise ValueError("seconds must not be NaN")
+        raise ValueError("`seconds` must not be NaN")
     if seconds < 0:
-        raise ValueError(f"seconds must not be negative, got {seconds}")
+        raise ValueError("`seconds` must be non-negative")
     return seconds
 
 
@@ -52,11 +52,11 @@ class _FailScope:
 
     def __exit__(
         self, kind: type[BaseException] | None, exc: BaseException | None, tb: TracebackType | None
-    ) -> bool:
-        done = self._scope.__exit__(kind, exc, tb)
+    ) -> None:
+        # Never True: checkers would take it that the program may go on behind the block.
+        self._scope.__exit__(kind, exc, tb)
         if self._scope.cancelled_caught:
             raise TooSlowError(str(self._scope.cancellation))
-        return done
 
 
 def fail_after(seconds: float, *, shield: bool = False) -> _FailScope:
@@ -67,11 +67,6 @@ def fail_after(seconds: float, *, shield: bool = False) -> _FailScope:
 def fail_at(deadline: float, *, shield: bool = False) -> _FailScope:
     """Like `move_on_at`, but raises TooSlowError if the block was cancelled for being late."""
     return _FailScope(move_on_at(deadline, shield=shield))
-
-
-async def checkpoint() -> None:
-    """Let other tasks run; raises Cancelled if the task is cancelled."""
-    await asyncio.sleep(0)
 
 
 async def sleep(seconds: float) -> None:
@@ -86,8 +81,3 @@ async def sleep_until(deadline: float) -> None:
     if math.isnan(deadline):
         raise ValueError("deadline must not be NaN")
     await sleep(max(0.0, deadline - current_time()))
-
-
-async def sleep_forever() -> None:
-    """Wait until cancelled."""
-    await asyncio.get_running_loop().create_future()

@@ -145,7 +145,7 @@ def test_cancelled_tasks_name_who_asked(tmp_path: Path) -> None:
         "started at   app.py:4 watch",
         "by           Task.cancel (too late), task 'watching', app.py:6 watch",
     ]
-    assert entry(cancelled, "sleeper: sleeper")[:2] == [
+    assert entry(cancelled, "__main__.sleeper: sleeper")[:2] == [
         "started at   app.py:12 main",
         "by           deadline, task 'Task-1', app.py:10 main",
     ]

@@ -9,6 +9,7 @@ import pytest
 from snippets import PROJECT
 
 _CODE = re.compile(r"^```.*?^```", re.MULTILINE | re.DOTALL)
+_INLINE_CODE = re.compile(r"`[^`\n]*`")
 _LINK = re.compile(r"\]\(([^)\s]+)\)")
 _HEADING = re.compile(r"(?m)^#+ +(.+?) *$")
 _TARGET = re.compile(r"\bmake ([a-z][\w-]*)\b")
@@ -27,7 +28,7 @@ def anchors(page: Path) -> set[str]:
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(PROJECT)))
 def test_links_lead_somewhere(page: Path) -> None:
     broken = []
-    for link in _LINK.findall(_CODE.sub("", page.read_text(encoding="utf-8"))):
+    for link in _LINK.findall(_INLINE_CODE.sub("", _CODE.sub("", page.read_text(encoding="utf-8")))):
         path, _, anchor = link.partition("#")
         if ":" in path:
             continue  # another site's

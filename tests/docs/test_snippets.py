@@ -49,6 +49,8 @@ def run(session: Session, folder: Path, commands: Path) -> list[tuple[str, int]]
     environment = {name: value for name, value in os.environ.items() if not name.startswith("PYTHON")}
     environment |= {
         "PATH": f"{commands}{os.pathsep}{os.environ['PATH']}",
+        # It is here for a test of Segue's own plugin; who reads the pages need not have it.
+        "PYTEST_ADDOPTS": "-p no:asyncio",
         "PYTHONUNBUFFERED": "1",  # both streams in the order of a terminal
         "PYTHON_COLORS": "0",
         "PYTHONDONTWRITEBYTECODE": "1",

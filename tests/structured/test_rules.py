@@ -10,6 +10,8 @@ from typing import Any
 
 import pytest
 import segue
+import segue.lowlevel
+import segue.trio
 from stepping import Work, turns
 
 
@@ -275,6 +277,25 @@ async def test_rule_07_d_an_uncancelled_request_does_not_stop_the_scope() -> Non
     assert scope.cancelled_caught
 
 
+async def test_rule_07_e_nor_if_the_cleanup_of_a_task_cancel_has_a_nursery() -> None:
+    scope = segue.CancelScope()
+
+    async def work() -> None:
+        with scope:
+            try:
+                await segue.sleep_forever()
+            finally:
+                async with segue.open_nursery() as nursery:
+                    nursery.start_soon(segue.sleep_forever)
+                    scope.cancel()
+
+    task = asyncio.create_task(work())
+    await turns()
+    task.cancel()
+    await asyncio.wait([task])
+    assert task.cancelled() and not scope.cancelled_caught
+
+
 # 8 ------------------------------------------------------------
 async def test_rule_08_cancelling_returns_to_its_entry_value_on_every_way_out() -> None:
     task = asyncio.current_task()
@@ -450,7 +471,7 @@ async def test_rule_13_c_leaving_without_started_is_an_error_and_errors_come_out
         raise KeyError("broken")
 
     async with segue.open_nursery() as nursery:
-        with pytest.raises(RuntimeError, match="silent ended without calling"):
+        with pytest.raises(RuntimeError, match="exited without calling .*silent"):
             await nursery.start(silent)
         with pytest.raises(KeyError, match="broken"):
             await nursery.start(broken)
@@ -526,6 +547,31 @@ async def test_rule_16_b_a_result_that_is_on_its_way_is_not_lost() -> None:
     assert await task == "item"
 
 
+async def test_rule_16_c_an_abort_function_is_called_once_and_failed_waits_for_the_reschedule() -> None:
+    asked = 0
+    task: Any = asyncio.current_task()
+
+    def abort(_: Any) -> Any:
+        nonlocal asked
+        asked += 1
+        return segue.lowlevel.Abort.FAILED
+
+    async def waker() -> None:
+        inner.shield = True
+        await turns()
+        inner.shield = False  # would be asked again
+        await turns()
+        segue.lowlevel.reschedule(task)
+
+    with segue.CancelScope() as scope, segue.CancelScope() as inner:
+        scope.cancel()
+        helper = asyncio.create_task(waker())
+        await segue.lowlevel.wait_task_rescheduled(abort)
+        assert asked == 1 and helper.done()
+        await segue.checkpoint()
+    assert scope.cancelled_caught
+
+
 # 17 ------------------------------------------------------------
 async def test_rule_17_leaving_out_of_order_names_task_and_scopes_and_corrupts_nothing() -> None:
     outer, inner = segue.CancelScope(), segue.CancelScope()
@@ -572,6 +618,127 @@ async def test_rule_17_c_a_scope_that_is_never_left_goes_with_its_object() -> No
     for _ in range(100):
         with segue.CancelScope():  # the tree is intact
             await segue.checkpoint()
+
+
+# 18, 19 ------------------------------------------------------------
+async def test_rule_18_closing_wakes_the_peers_and_clones_are_counted() -> None:
+    send, receive = segue.open_memory_channel[int](0)
+    seen = []
+
+    async def receiver() -> None:
+        try:
+            await receive.receive()
+        except segue.EndOfChannel:
+            seen.append("end")
+
+    async def sender() -> None:
+        try:
+            await send.send(1)
+        except segue.BrokenResourceError:
+            seen.append("broken")
+
+    clone = send.clone()
+    async with segue.open_nursery() as nursery:
+        nursery.start_soon(receiver)
+        nursery.start_soon(receiver)
+        await turns()
+        send.close()
+        await turns()
+        assert seen == []  # the clone can still send
+        clone.close()
+    assert seen == ["end", "end"]
+    send, receive = segue.open_memory_channel[int](0)
+    async with segue.open_nursery() as nursery:
+        nursery.start_soon(sender)
+        await turns()
+        receive.close()
+    assert seen == ["end", "end", "broken"]
+
+
+@pytest.mark.parametrize("size", [0, 1])
+async def test_rule_18_b_a_cancelled_send_or_receive_loses_no_item(size: int) -> None:
+    send, receive = segue.open_memory_channel[int](size)
+    with segue.move_on_after(0.001):
+        await receive.receive()
+    for item in range(size):
+        send.send_nowait(item)
+    with segue.move_on_after(0.001):
+        await send.send(100)  # never arrives
+    assert [receive.receive_nowait() for _ in range(size)] == list(range(size))
+    with pytest.raises(segue.WouldBlock):
+        receive.receive_nowait()
+
+    # The item and the cancellation come in the same turn: the item wins, or it is still there.
+    for cancel_natively in (False, True):
+        got = []
+        scope = segue.CancelScope()
+
+        async def receiver(scope: segue.CancelScope, got: list[int]) -> None:
+            with scope:
+                got.append(await receive.receive())
+
+        task = asyncio.create_task(receiver(scope, got))
+        await turns()
+        send.send_nowait(7)
+        (task.cancel if cancel_natively else scope.cancel)()
+        await asyncio.wait([task])
+        if not got:
+            got.append(receive.receive_nowait())
+        assert got == [7]
+
+
+async def test_rule_18_c_an_asyncio_queue_in_a_cancelled_scope_loses_none_either() -> None:
+    queue = asyncio.Queue[int]()
+    got = []
+    with segue.CancelScope() as scope:
+        asyncio.get_running_loop().call_soon(queue.put_nowait, 1)
+        asyncio.get_running_loop().call_soon(scope.cancel)
+        got.append(await queue.get())
+        await segue.checkpoint()
+    assert scope.cancelled_caught
+    assert got + [queue.get_nowait() for _ in range(queue.qsize())] == [1]
+
+
+async def test_rule_19_a_limiter_never_over_grants() -> None:
+    limiter = segue.CapacityLimiter(2)
+    inside = most = 0
+
+    async def worker(patience: float) -> None:
+        nonlocal inside, most
+        with segue.move_on_after(patience):
+            async with limiter:
+                inside += 1
+                most = max(most, inside)
+                try:
+                    await turns(2)
+                finally:
+                    inside -= 1
+
+    async with segue.open_nursery() as nursery:
+        for i in range(50):
+            nursery.start_soon(worker, 0 if i % 3 == 0 else 10)
+        await turns(5)
+        limiter.total_tokens = 1
+        assert limiter.borrowed_tokens <= 2 and limiter.available_tokens <= 0
+    assert most <= 2 and limiter.borrowed_tokens == 0
+
+
+async def test_rule_19_b_a_lock_whose_owner_has_exited_raises() -> None:
+    lock = segue.Lock()
+
+    async def owner() -> None:
+        await lock.acquire()
+        await turns()
+
+    with pytest.raises(ExceptionGroup) as info:
+        async with segue.open_nursery() as nursery:
+            nursery.start_soon(owner, name="the owner")
+            await segue.checkpoint()
+            await lock.acquire()
+    assert [type(e) for e in info.value.exceptions] == [segue.BrokenResourceError]
+    assert "the owner" in str(info.value.exceptions[0])
+    with pytest.raises(segue.BrokenResourceError):
+        await lock.acquire()
 
 
 # 20, 21 ------------------------------------------------------------
@@ -624,6 +791,79 @@ async def test_rule_21_a_childs_exception_reaches_its_parent_and_children_are_ne
     with pytest.raises(ExceptionGroup) as info:
         await task
     assert repr(info.value.exceptions) == "(KeyError('after the collection'),)"
+
+
+# 22, 23 ------------------------------------------------------------
+def test_rule_22_the_virtual_clock_jumps_only_when_nobody_can_run_or_waits_for_quiet() -> None:
+    from segue.testing import MockClock, wait_all_tasks_blocked
+
+    seen: list[Any] = []
+
+    async def busy() -> None:
+        for _ in range(100):
+            await asyncio.sleep(0)
+        seen.append(("busy", segue.current_time()))
+
+    async def quiet() -> None:
+        await wait_all_tasks_blocked(0.01)
+        seen.append(("quiet", segue.current_time()))
+
+    async def main() -> None:
+        async with segue.open_nursery() as nursery:
+            nursery.start_soon(busy)
+            nursery.start_soon(quiet)
+            await asyncio.sleep(1)
+            seen.append(("slept", segue.current_time()))
+            with segue.move_on_after(5):
+                async with asyncio.timeout(100):
+                    await asyncio.Event().wait()
+            seen.append(("late", segue.current_time()))
+
+    segue.trio.run(main, clock=MockClock(autojump_threshold=0))
+    assert seen == [("busy", 0), ("quiet", 0), ("slept", 1), ("late", 6)]
+
+
+TRACED = """
+import asyncio, segue, segue.trio
+from segue.testing import MockClock
+
+async def worker(name, lock, send):
+    try:
+        async with lock:
+            await segue.sleep(len(name) % 3)
+        await send.send(name)
+        await asyncio.sleep(hash(1) % 7)
+    finally:
+        print(name, segue.current_time())
+
+async def main():
+    send, receive = segue.open_memory_channel(1)
+    lock = segue.Lock()
+    with segue.move_on_after(30):
+        async with segue.open_nursery() as nursery:
+            for i in range(40):
+                nursery.start_soon(worker, "worker" + "x" * i, lock, send)
+            async with asyncio.TaskGroup() as group:
+                for i in range(5):
+                    group.create_task(worker("task" + "x" * i, lock, send))
+                async for item in receive:
+                    print("got", item)
+
+segue.trio.run(main, clock=MockClock(autojump_threshold=0))
+"""
+
+
+def test_rule_23_the_same_program_gives_the_same_trace_in_every_process() -> None:
+    """There is no seed: what runs next depends on nothing but what came before."""
+    import os
+    import subprocess
+    import sys
+
+    traces = {
+        subprocess.check_output([sys.executable, "-c", TRACED], env={**os.environ, "PYTHONHASHSEED": seed}, text=True)
+        for seed in ("0", "1", "random")
+    }
+    assert len(traces) == 1 and traces.pop().count("got worker") > 5
 
 
 # 24, 25 ------------------------------------------------------------

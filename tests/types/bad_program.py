@@ -27,6 +27,18 @@ async def main() -> None:
     scope.cancelled_caught = True  # error: misc
     scope.deadline = "tomorrow"  # error: assignment
     print(text)
+    send, receive = segue.open_memory_channel[int](0)
+    await send.send("five")  # error: arg-type
+    send.send(5)  # error: unused-coroutine
+    word: str = await receive.receive()  # error: assignment
+    segue.Event().wait()  # error: unused-coroutine
+    async with segue.open_nursery() as nursery:
+        nursery.start_soon(double, "five")  # error: arg-type
+        nursery.start_soon(double(5))  # error: arg-type
+        nursery.start_soon(double_sync, 5)  # error: arg-type
+    several: list[str] = await segue.gather(double(1), limit=1)  # error: arg-type
+    await segue.to_thread.run_sync(double_sync, "five")  # error: arg-type
+    print(word, several)
 
 
 def double_sync(number: int) -> int:

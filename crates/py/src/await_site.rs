@@ -2,11 +2,12 @@
 //!
 //! Looked at only for tasks in a cancelled scope, so it asks Python's own attributes and needs no frame layout.
 
-use pyo3::ffi;
+use pyo3::ffi::{self, PyObject};
 
-use crate::raw::globals::import;
-use crate::raw::obj::{call, getattr_opt};
-use crate::raw::{Obj, R};
+use crate::raw::globals::{attr, globals, import, AwaitNames};
+use crate::raw::obj::{call, getattr, getattr_opt};
+use crate::raw::{Obj, Raised, R};
+use crate::structured::wait;
 
 /// Deeper chains are told apart by their outer frames only.
 const DEPTH: usize = 200;
@@ -17,34 +18,60 @@ pub fn of(coroutine: Option<Obj>) -> R<u64> {
     let mut at = coroutine;
     for _ in 0..DEPTH {
         let Some(owner) = at else { break };
-        let Some(prefix) = kind(&owner)? else {
+        if let Some(site) = leaf(owner.as_ptr()) {
+            hash = mixed(hash, site);
+            break;
+        }
+        let Some(names) = names(owner.as_ptr())? else {
             at = inside_wrapper(&owner)?;
             continue;
         };
-        let frame = text_attr(&owner, &format!("{prefix}_frame"))?;
+        let frame = present(getattr(owner.as_ptr(), names.frame)?);
         let instruction = match frame {
-            Some(frame) => integer(text_attr(&frame, "f_lasti")?),
+            Some(frame) => integer(getattr(frame.as_ptr(), globals().names.f_lasti)?)?,
             None => -1,
         };
-        let code = text_attr(&owner, &format!("{prefix}_code"))?.map_or(0, |c| c.as_ptr() as u64);
-        for part in [code, instruction as u64] {
-            hash = (hash ^ part).wrapping_mul(0x0000_0100_0000_01b3);
-        }
-        let next = match prefix {
-            "cr" => "cr_await",
-            "gi" => "gi_yieldfrom",
-            _ => "ag_await",
-        };
-        at = text_attr(&owner, next)?;
+        let code = present(getattr(owner.as_ptr(), names.code)?).map_or(0, |c| c.as_ptr() as u64);
+        hash = mixed(mixed(hash, code), instruction as u64);
+        at = present(getattr(owner.as_ptr(), names.awaited)?);
     }
     Ok(hash)
 }
 
-/// The prefix of the attributes of a coroutine, generator or asynchronous generator.
-fn kind(o: &Obj) -> R<Option<&'static str>> {
-    for (prefix, attribute) in [("cr", "cr_code"), ("gi", "gi_code"), ("ag", "ag_code")] {
-        if text_attr(o, attribute)?.is_some() {
-            return Ok(Some(prefix));
+fn mixed(hash: u64, part: u64) -> u64 {
+    (hash ^ part).wrapping_mul(0x0000_0100_0000_01b3)
+}
+
+/// What ends every chain, since it waits for nothing that has frames: which kind of wait it is.
+fn leaf(o: *mut PyObject) -> Option<u64> {
+    // SAFETY: alive; the state is looked at after the check.
+    unsafe {
+        if wait::is_wait(o) {
+            return Some(wait::state(o).site());
+        }
+        (ffi::Py_TYPE(o) == globals().iter_type).then_some(0)
+    }
+}
+
+/// The attributes' names of a coroutine, generator or asynchronous generator, or of what looks like one.
+fn names(o: *mut PyObject) -> R<Option<&'static AwaitNames>> {
+    let [coroutine, generator, async_generator] = &globals().await_names;
+    // SAFETY: alive.
+    unsafe {
+        if ffi::PyCoro_CheckExact(o) != 0 {
+            return Ok(Some(coroutine));
+        }
+        if ffi::PyGen_CheckExact(o) != 0 {
+            return Ok(Some(generator));
+        }
+        if ffi::PyAsyncGen_CheckExact(o) != 0 {
+            return Ok(Some(async_generator));
+        }
+    }
+    for names in [coroutine, generator, async_generator] {
+        let all = [names.code, names.frame, names.awaited];
+        if all.iter().map(|&name| getattr_opt(o, name)).collect::<R<Option<Vec<_>>>>()?.is_some() {
+            return Ok(Some(names));
         }
     }
     Ok(None)
@@ -52,7 +79,7 @@ fn kind(o: &Obj) -> R<Option<&'static str>> {
 
 /// What the interpreter's own wrappers (`anext()`, `asend()`, `coroutine.__await__()`) hold and don't show.
 fn inside_wrapper(o: &Obj) -> R<Option<Obj>> {
-    let referents = call(crate::raw::globals::attr(&import("gc")?, "get_referents")?.as_ptr(), &[o.as_ptr()])?;
+    let referents = call(attr(&import("gc")?, "get_referents")?.as_ptr(), &[o.as_ptr()])?;
     // SAFETY: gc.get_referents returns a list; its items are alive while we hold it.
     unsafe {
         for i in 0..ffi::PyList_GET_SIZE(referents.as_ptr()) {
@@ -66,15 +93,17 @@ fn inside_wrapper(o: &Obj) -> R<Option<Obj>> {
     Ok(None)
 }
 
-fn text_attr(o: &Obj, name: &str) -> R<Option<Obj>> {
-    Ok(getattr_opt(o.as_ptr(), Obj::str(name)?.as_ptr())?.filter(|v| !v.is_none()))
+fn present(o: Obj) -> Option<Obj> {
+    (!o.is_none()).then_some(o)
 }
 
-fn integer(o: Option<Obj>) -> i64 {
-    // SAFETY: -1 on anything but an int, with the error cleared.
-    o.map_or(-1, |i| unsafe {
-        let n = ffi::PyLong_AsLongLong(i.as_ptr());
-        ffi::PyErr_Clear();
-        n
-    })
+fn integer(o: Obj) -> R<i64> {
+    // SAFETY: -1 with an error for what is no int.
+    unsafe {
+        let n = ffi::PyLong_AsLongLong(o.as_ptr());
+        if n == -1 && !ffi::PyErr_Occurred().is_null() {
+            return Err(Raised);
+        }
+        Ok(n)
+    }
 }

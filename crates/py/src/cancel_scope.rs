@@ -17,16 +17,16 @@ use pyo3::prelude::*;
 use pyo3::sync::PyOnceLock;
 use pyo3::{PyTraverseError, PyVisit};
 use sched::clock::nanos_from_secs;
-use sched::{CancelSource, Clock, ScopeId, TimerToken};
+use sched::{CancelSource, ScopeId, TimerToken};
 
 use crate::cancellation::{Cancellation, Site};
 use crate::catching;
-use crate::event_loop::LoopCore;
+use crate::event_loop::{running, LoopCore};
 use crate::job::{visit_raw, Job};
 use crate::raw::globals::{attr, import};
-use crate::raw::obj::{call, raise_object, take_raised, write_unraisable};
+use crate::raw::obj::{call, raise_object, runtime_error, take_raised, write_unraisable};
 use crate::raw::task::{self, TaskState};
-use crate::raw::{globals::repr, registry, Obj, Slot, R};
+use crate::raw::{globals::repr, registry, Obj, Raised, Slot, R};
 use crate::scope::{self, TaskPtr};
 
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -77,6 +77,8 @@ pub struct CancelScope {
     loop_: Slot,
     host: Slot,
     entered_at: Cell<Option<Site>>,
+    /// Where the deadline was set, if that was later.
+    deadline_set_at: Cell<Option<Site>>,
 }
 
 // SAFETY: as for LoopCore, everything is touched with the GIL held only (`gil_used = true`).
@@ -84,27 +86,49 @@ unsafe impl Sync for CancelScope {}
 // SAFETY: as above.
 unsafe impl Send for CancelScope {}
 
-/// The running loop and the task that runs on it.
-fn current(py: Python<'_>, what: &str) -> PyResult<(Obj, Obj)> {
+/// asyncio's function that returns the running loop or None.
+fn running_loop(py: Python<'_>) -> PyResult<&Py<PyAny>> {
     static RUNNING: PyOnceLock<Py<PyAny>> = PyOnceLock::new();
-    let running = RUNNING.get_or_try_init(py, || -> PyResult<_> {
-        Ok(py.import("asyncio.events")?.getattr("_get_running_loop")?.unbind())
-    })?;
-    let loop_ = Obj::from(running.bind(py).call0()?);
-    if LoopCore::of(loop_.as_ptr()).is_none() {
-        let found =
-            if loop_.is_none() { "no event loop runs".to_owned() } else { format!("it is {}", repr(loop_.as_ptr())) };
-        return Err(PyRuntimeError::new_err(format!(
-            "{what} needs a running Segue event loop, and {found}. Start the program with segue.run() or `segue run`."
-        )));
-    }
+    RUNNING.get_or_try_init(py, || Ok(py.import("asyncio.events")?.getattr("_get_running_loop")?.unbind()))
+}
+
+/// The reason of a cancellation that leaving scopes out of order causes.
+fn misnested(py: Python<'_>) -> Option<Py<PyAny>> {
+    Some(pyo3::types::PyString::new(py, "misnesting").into_any().unbind())
+}
+
+/// The running loop and the task that runs on it; `what` asks for them.
+#[inline]
+pub fn current(what: &str) -> R<(Obj, Obj)> {
+    // SAFETY: attached.
+    let py = unsafe { Python::assume_attached() };
+    let Some(loop_) = running() else {
+        return Err(no_loop(what, &call(running_loop(py)?.as_ptr(), &[])?));
+    };
     match registry::current(loop_.as_ptr())? {
         Some(task) if task::is_ours(task.as_ptr()) => Ok((loop_, task)),
-        Some(task) => Err(PyRuntimeError::new_err(format!(
+        task => Err(no_task(what, task)),
+    }
+}
+
+#[cold]
+fn no_loop(what: &str, found: &Obj) -> Raised {
+    let found =
+        if found.is_none() { "no event loop runs".to_owned() } else { format!("it is {}", repr(found.as_ptr())) };
+    runtime_error(&format!(
+        "{what} needs a running Segue event loop (it must be called from async context), and {found}. Start the program with \
+         segue.run() or `segue run`."
+    ))
+}
+
+#[cold]
+fn no_task(what: &str, found: Option<Obj>) -> Raised {
+    match found {
+        Some(task) => runtime_error(&format!(
             "{what} needs a segue.Task, and the current task is {}, made by a task factory",
             repr(task.as_ptr())
-        ))),
-        None => Err(PyRuntimeError::new_err(format!("{what} must be used inside a task"))),
+        )),
+        None => runtime_error(&format!("{what} must be called from async context: inside a task")),
     }
 }
 
@@ -113,8 +137,8 @@ fn state<'a>(task: &Obj) -> &'a TaskState {
     unsafe { task::state(task.as_ptr()) }
 }
 
-fn seconds_now(core: &LoopCore) -> f64 {
-    core.loop_clock().now() as f64 / 1e9
+fn seconds_now(core: &LoopCore) -> R<f64> {
+    core.seconds()
 }
 
 fn check_deadline(value: f64, name: &str) -> PyResult<f64> {
@@ -124,9 +148,9 @@ fn check_deadline(value: f64, name: &str) -> PyResult<f64> {
     Ok(value)
 }
 
-fn check_relative(value: f64) -> PyResult<f64> {
-    if check_deadline(value, "relative_deadline")? < 0.0 {
-        return Err(PyValueError::new_err(format!("relative_deadline must not be negative, got {value}")));
+fn check_relative(value: f64, name: &str) -> PyResult<f64> {
+    if check_deadline(value, "relative deadline")? < 0.0 {
+        return Err(PyValueError::new_err(format!("{name} must be non-negative")));
     }
     Ok(value)
 }
@@ -168,9 +192,11 @@ impl CancelScope {
     }
 
     fn expire(&self, py: Python<'_>) -> PyResult<()> {
-        let site = self.entered_at.take();
-        let cause = Cancellation::deadline(py, self.host.obj().as_ref(), site.as_ref())?;
-        self.entered_at.set(site);
+        let (set, entered) = (self.deadline_set_at.take(), self.entered_at.take());
+        let cause = Cancellation::deadline(py, self.host.obj().as_ref(), set.as_ref().or(entered.as_ref()));
+        self.deadline_set_at.set(set);
+        self.entered_at.set(entered);
+        let cause = cause?;
         Ok(self.cancel_for(cause)?)
     }
 
@@ -193,9 +219,7 @@ impl CancelScope {
         if this.is_cancelled() || deadline == f64::INFINITY {
             return Ok(());
         }
-        if when <= core.loop_clock().now() {
-            return this.expire(slf.py());
-        }
+        // One that has passed is for the next turn, or for the task's next suspension, if that is earlier.
         let job = Job::Deadline(Obj::from(slf.clone().into_any()));
         this.timer.set(core.scheduler.call_at(when, job));
         Ok(())
@@ -219,14 +243,14 @@ impl CancelScope {
         let show = |o: &Option<Obj>| o.as_ref().map_or_else(|| "no scope".to_owned(), |o| repr(o.as_ptr()));
         let text = match task {
             Some(task) if task.as_ptr() == host.as_ptr() => format!(
-                "{} was left in {} while {}, which was entered later, is still open. \
+                "Cancel scope stack corrupted: {} was left in {}, which is still within its child {}, entered later and still open. \
                  Leave cancel scopes and nurseries in the reverse order of entering them.",
                 repr(slf.as_ptr()),
                 repr(task.as_ptr()),
                 show(&innermost)
             ),
             _ => format!(
-                "{} was entered in {} and left in {} (whose innermost scope is {}). \
+                "Cancel scope stack corrupted: {} was entered in {} and left from unrelated {} (whose innermost scope is {}). \
                  Leave cancel scopes and nurseries in the task that entered them.",
                 repr(slf.as_ptr()),
                 repr(host.as_ptr()),
@@ -241,7 +265,11 @@ impl CancelScope {
     fn close(slf: &Bound<'_, Self>, exc: Option<Bound<'_, PyAny>>) -> PyResult<Option<Obj>> {
         let this = slf.get();
         if this.stage.get() != Stage::Entered {
-            let text = format!("{} is not entered, so it cannot be left", repr(slf.as_ptr()));
+            let state = match this.stage.get() {
+                Stage::Left => "which had already been exited",
+                _ => "which is not entered",
+            };
+            let text = format!("Cancel scope stack corrupted: cannot leave {}, {state}", repr(slf.as_ptr()));
             return Ok(Some(chained(PyRuntimeError::new_err(text), slf.py(), exc)?));
         }
         let (Some(id), Some(host)) = (this.id(), this.host.obj()) else {
@@ -253,6 +281,7 @@ impl CancelScope {
         let left = match (wrong, exc) {
             (Some(error), exc) => {
                 if task.as_ref().is_some_and(|t| t.as_ptr() == host.as_ptr()) {
+                    this.abandon_inner(slf.py(), &host)?;
                     this.leave(None)?;
                 }
                 return Ok(Some(chained(error, slf.py(), exc)?));
@@ -264,8 +293,65 @@ impl CancelScope {
             }
             (None, exc) => exc.map(Obj::from),
         };
+        let has_others = this.core().is_some_and(|core| {
+            let place = state(&host).scope.place();
+            core.cancel_tree.borrow().has_others(id, place)
+        });
+        if has_others && !this.is_cancelled() {
+            // A nursery's, left by hand: nobody will wait for its tasks.
+            this.cancel_for(Cancellation::make(slf.py(), CancelSource::ScopeCancel, misnested(slf.py()), None, None)?)?;
+        }
         this.leave(Some(&host))?;
         Ok(left)
+    }
+
+    /// The scope is left although inner ones of the same task are open: what is in them is cancelled, since nobody knows any more
+    /// what it belongs to.
+    fn abandon_inner(&self, py: Python<'_>, host: &Obj) -> PyResult<()> {
+        let (Some(core), Some(id)) = (self.core(), self.id()) else { return Ok(()) };
+        let inner = {
+            let tree = core.cancel_tree.borrow();
+            let innermost = state(host).scope.place().and_then(|place| tree.scope_of(place));
+            innermost.and_then(|at| tree.child_towards(id, at)).and_then(|child| tree.owner(child).object())
+        };
+        let Some(inner) = inner else { return Ok(()) };
+        let cause = Cancellation::make(py, CancelSource::ScopeCancel, misnested(py), Some(host), Site::here(py))?;
+        let inner = inner.bound(py);
+        Ok(inner.cast::<CancelScope>()?.get().cancel_for(cause)?)
+    }
+
+    /// A child of this scope's nursery, or the nursery's block, failed with `exc`.
+    pub fn cancel_for_failure(&self, exc: &Obj, task: &Obj) -> R<()> {
+        if self.is_cancelled() {
+            return Ok(());
+        }
+        // SAFETY: attached.
+        let py = unsafe { Python::assume_attached() };
+        self.cancel_for(Cancellation::failure(py, &exc.bound(py), task)?)
+    }
+
+    /// Puts a task of ours that has not begun into this scope.
+    pub fn adopt(&self, core: &LoopCore, task: &Obj) -> R<()> {
+        let Some(id) = self.id() else {
+            return Err(runtime_error("only a scope that is entered can have tasks"));
+        };
+        state(task).scope.move_to(core, task.as_ptr(), Some(id));
+        Ok(())
+    }
+
+    /// Moves the tasks and scopes inside to `other`, a scope too; only the task that entered this one stays.
+    pub fn move_contents(&self, other: &Obj) -> PyResult<()> {
+        // SAFETY: attached.
+        let py = unsafe { Python::assume_attached() };
+        let other = other.bound(py);
+        let other = other.cast::<CancelScope>()?;
+        let (Some(core), Some(from), Some(to), Some(host)) =
+            (self.core(), self.id(), other.get().id(), self.host.obj())
+        else {
+            return Err(PyRuntimeError::new_err("both scopes must be entered"));
+        };
+        let told: Vec<TaskPtr> = core.cancel_tree.borrow_mut().move_contents(from, to, state(&host).scope.place());
+        Ok(scope::tell(core, told)?)
     }
 
     /// Out of the tree; `host` then is in the scope around this one.
@@ -317,9 +403,9 @@ impl CancelScope {
     #[pyo3(signature = (*, deadline = f64::INFINITY, relative_deadline = f64::INFINITY, shield = false))]
     fn new(deadline: f64, relative_deadline: f64, shield: bool) -> PyResult<Self> {
         check_deadline(deadline, "deadline")?;
-        check_relative(relative_deadline)?;
+        check_relative(relative_deadline, "timeout")?;
         if deadline != f64::INFINITY && relative_deadline != f64::INFINITY {
-            return Err(PyValueError::new_err("give either a deadline or a relative_deadline, not both"));
+            return Err(PyValueError::new_err("Cannot specify both a deadline and a relative deadline"));
         }
         Ok(CancelScope {
             stage: Cell::new(Stage::New),
@@ -334,6 +420,7 @@ impl CancelScope {
             loop_: Slot::default(),
             host: Slot::default(),
             entered_at: Cell::new(None),
+            deadline_set_at: Cell::new(None),
         })
     }
 
@@ -341,16 +428,16 @@ impl CancelScope {
         let (py, this) = (slf.py(), slf.get());
         if this.stage.get() != Stage::New {
             return Err(PyRuntimeError::new_err(format!(
-                "{} was entered before; make a new CancelScope for every with block",
+                "{} was entered before. Each CancelScope may only be used for a single 'with' block; make a new one",
                 repr(slf.as_ptr())
             )));
         }
-        let (loop_, task) = current(py, "a CancelScope")?;
+        let (loop_, task) = current("a CancelScope")?;
         let Some(core) = LoopCore::of(loop_.as_ptr()) else {
             return Err(PyRuntimeError::new_err("a CancelScope needs a running Segue event loop"));
         };
         if this.relative.get() != f64::INFINITY {
-            this.deadline.set(seconds_now(core) + this.relative.get());
+            this.deadline.set(seconds_now(core)? + this.relative.get());
         }
         let s = state(&task);
         let parent = s.scope.scope(core);
@@ -406,7 +493,7 @@ impl CancelScope {
         if self.is_cancelled() {
             return Ok(());
         }
-        let loop_ = self.loop_.obj();
+        let loop_ = self.loop_.obj().or_else(running);
         let task = match &loop_ {
             Some(loop_) => registry::current(loop_.as_ptr())?,
             None => None,
@@ -415,19 +502,14 @@ impl CancelScope {
         Ok(self.cancel_for(cause)?)
     }
 
-    /// A child of this scope's nursery failed with `exc`.
-    fn _cancel_for_failure(&self, exc: &Bound<'_, PyAny>, task: Bound<'_, PyAny>) -> PyResult<()> {
-        if self.is_cancelled() {
-            return Ok(());
-        }
-        Ok(self.cancel_for(Cancellation::failure(exc.py(), exc, &Obj::from(task))?)?)
-    }
-
     /// Whether the scope was cancelled: by `cancel()`, or by its deadline. Says nothing of whether anybody noticed.
     #[getter]
     fn cancel_called(&self, py: Python<'_>) -> PyResult<bool> {
         let may_expire = self.stage.get() != Stage::Left && self.deadline.get() != f64::INFINITY;
-        if may_expire && !self.is_cancelled() && current_time(py)? >= self.deadline.get() {
+        if may_expire
+            && !self.is_cancelled()
+            && time_if_any(py, self.core())?.is_some_and(|now| now >= self.deadline.get())
+        {
             self.expire(py)?;
         }
         Ok(self.is_cancelled())
@@ -449,9 +531,7 @@ impl CancelScope {
     #[getter]
     fn get_deadline(&self) -> PyResult<f64> {
         if self.stage.get() == Stage::New && self.relative.get() != f64::INFINITY {
-            return Err(PyRuntimeError::new_err(
-                "a scope with a relative_deadline has no deadline before it is entered; use relative_deadline",
-            ));
+            return Err(PyRuntimeError::new_err("Unentered relative cancel scope does not have an absolute deadline"));
         }
         Ok(self.deadline.get())
     }
@@ -461,11 +541,10 @@ impl CancelScope {
         let this = slf.get();
         check_deadline(value, "deadline")?;
         if this.stage.get() == Stage::New && this.relative.get() != f64::INFINITY {
-            return Err(PyRuntimeError::new_err(
-                "this scope has a relative_deadline; set that, or enter the scope first",
-            ));
+            return Err(PyRuntimeError::new_err("Unentered relative cancel scope does not have an absolute deadline"));
         }
         this.deadline.set(value);
+        this.deadline_set_at.set(Site::here(slf.py()));
         Self::arm(slf)
     }
 
@@ -473,10 +552,10 @@ impl CancelScope {
     #[getter]
     fn get_relative_deadline(&self) -> PyResult<f64> {
         match (self.stage.get(), self.core()) {
-            (Stage::Entered, Some(core)) => Ok(self.deadline.get() - seconds_now(core)),
-            (Stage::New, _) if self.deadline.get() != f64::INFINITY => Err(PyRuntimeError::new_err(
-                "a scope with a deadline has no relative_deadline before it is entered; use deadline",
-            )),
+            (Stage::Entered, Some(core)) => Ok(self.deadline.get() - seconds_now(core)?),
+            (Stage::New, _) if self.deadline.get() != f64::INFINITY => {
+                Err(PyRuntimeError::new_err("Unentered non-relative cancel scope does not have a relative deadline"))
+            }
             (Stage::Left, _) => Err(PyRuntimeError::new_err("a scope that was left has no relative_deadline")),
             _ => Ok(self.relative.get()),
         }
@@ -485,14 +564,15 @@ impl CancelScope {
     #[setter]
     fn set_relative_deadline(slf: &Bound<'_, Self>, value: f64) -> PyResult<()> {
         let this = slf.get();
-        check_relative(value)?;
+        check_relative(value, "relative deadline")?;
         match (this.stage.get(), this.core()) {
             (Stage::Entered, Some(core)) => {
-                this.deadline.set(seconds_now(core) + value);
+                this.deadline.set(seconds_now(core)? + value);
+                this.deadline_set_at.set(Site::here(slf.py()));
                 Self::arm(slf)
             }
             (Stage::New, _) if this.deadline.get() != f64::INFINITY => {
-                Err(PyRuntimeError::new_err("this scope has a deadline; set that, or enter the scope first"))
+                Err(PyRuntimeError::new_err("Unentered non-relative cancel scope does not have a relative deadline"))
             }
             _ => {
                 this.relative.set(value);
@@ -517,18 +597,6 @@ impl CancelScope {
         Ok(())
     }
 
-    /// Puts a task that has not begun into this scope.
-    fn _adopt(&self, task: &Bound<'_, PyAny>) -> PyResult<()> {
-        let task = Obj::from(task.clone());
-        match (self.core(), self.id()) {
-            (Some(core), Some(id)) if task::is_ours(task.as_ptr()) => {
-                state(&task).scope.move_to(core, task.as_ptr(), Some(id));
-                Ok(())
-            }
-            _ => Err(PyRuntimeError::new_err("only a segue.Task can be put into a scope, while the scope is entered")),
-        }
-    }
-
     /// Whether the waits of the task that entered are left alone (its nursery waits for the children).
     fn _hold(&self, holds: bool) {
         if let Some(host) = self.host.obj() {
@@ -544,28 +612,29 @@ impl CancelScope {
         }
     }
 
-    /// Moves the tasks and scopes inside to `other`; only the task that entered this scope stays.
-    fn _move_contents(&self, other: &Bound<'_, CancelScope>) -> PyResult<()> {
-        let (Some(core), Some(from), Some(to), Some(host)) =
-            (self.core(), self.id(), other.get().id(), self.host.obj())
-        else {
-            return Err(PyRuntimeError::new_err("both scopes must be entered"));
-        };
-        let told: Vec<TaskPtr> = core.cancel_tree.borrow_mut().move_contents(from, to, state(&host).scope.place());
-        Ok(scope::tell(core, told)?)
+    /// Whether the deadline is relative; None once the scope is entered.
+    #[getter]
+    fn is_relative(&self) -> Option<bool> {
+        (self.stage.get() == Stage::New).then(|| self.relative.get() != f64::INFINITY)
     }
 
     fn __repr__(&self, py: Python<'_>) -> PyResult<String> {
-        let mut text = "<segue.CancelScope".to_owned();
+        let mut text = "<segue.CancelScope, ".to_owned();
         text += match self.stage.get() {
-            Stage::New => ", not entered",
-            Stage::Entered => ", open",
-            Stage::Left => ", left",
+            Stage::New => "unbound",
+            Stage::Entered => "active",
+            Stage::Left => "exited",
         };
         if self.is_cancelled() {
             text += ", cancelled";
-        } else if let (Some(core), true) = (self.core(), self.deadline.get().is_finite()) {
-            text += &format!(", deadline in {:.3} s", self.deadline.get() - seconds_now(core));
+        } else if self.deadline.get().is_finite() && self.stage.get() != Stage::Left {
+            if let Some(now) = time_if_any(py, self.core())? {
+                let left = self.deadline.get() - now;
+                text += &match left >= 0.0 {
+                    true => format!(", deadline is {left:.2} seconds from now"),
+                    false => format!(", deadline is {:.2} seconds ago", -left),
+                };
+            }
         }
         let site = self.entered_at.take();
         let entered = site.as_ref().map(|s| s.text(py)).transpose();
@@ -614,12 +683,22 @@ pub fn cause(o: &Obj) -> R<(Option<Obj>, CancelSource)> {
     Ok((cause, source.unwrap_or(CancelSource::ScopeCancel)))
 }
 
+/// The loop's time: of the scope's loop, or of the one that runs in this thread.
+fn time_if_any(py: Python<'_>, core: Option<&LoopCore>) -> PyResult<Option<f64>> {
+    let running = call(running_loop(py)?.as_ptr(), &[])?;
+    match (core, LoopCore::of(running.as_ptr())) {
+        (_, Some(core)) => Ok(Some(seconds_now(core)?)),
+        (Some(core), None) if core.is_on_its_thread() => Ok(Some(seconds_now(core)?)),
+        _ => Ok(None),
+    }
+}
+
 /// The time on the running loop's clock, in seconds: what deadlines are measured in.
 #[pyfunction]
 pub fn current_time(py: Python<'_>) -> PyResult<f64> {
     let loop_ = call(getattr_running()?.as_ptr(), &[])?;
     match LoopCore::of(loop_.as_ptr()) {
-        Some(core) => Ok(seconds_now(core)),
+        Some(core) => Ok(seconds_now(core)?),
         None => loop_.bound(py).call_method0(pyo3::intern!(py, "time"))?.extract(),
     }
 }
@@ -632,7 +711,7 @@ fn getattr_running() -> R<Obj> {
 /// minus infinity if it is cancelled already.
 #[pyfunction]
 pub fn current_effective_deadline(py: Python<'_>) -> PyResult<f64> {
-    let (loop_, task) = current(py, "current_effective_deadline()")?;
+    let (loop_, task) = current("current_effective_deadline()")?;
     let Some(core) = LoopCore::of(loop_.as_ptr()) else {
         return Ok(f64::INFINITY);
     };

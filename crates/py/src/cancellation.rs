@@ -12,7 +12,7 @@ use sched::CancelSource;
 
 use crate::raw::globals::globals;
 use crate::raw::obj::{getattr_opt, is_instance, setattr};
-use crate::raw::{registry, task, Obj, R};
+use crate::raw::{registry, task, Obj, Slot, R};
 
 /// A place in Python code; costs no more than two reads until it is looked at.
 pub struct Site {
@@ -31,14 +31,16 @@ impl Site {
             let p = frame.as_ptr().cast();
             // SAFETY: a frame that is alive; the code is a new reference.
             let code: Bound<'_, PyAny> = unsafe { Bound::from_owned_ptr(py, ffi::PyFrame_GetCode(p).cast()) };
-            // SAFETY: as above; a new reference, or null for the outermost frame.
-            let back: Option<Bound<'_, PyAny>> =
-                unsafe { Bound::from_owned_ptr_or_opt(py, ffi::PyFrame_GetBack(p).cast()) };
-            match back {
-                Some(back) if is_own_code(&code) => frame = back,
-                // SAFETY: as above.
-                _ => return Some(Site { code: code.unbind(), instruction: unsafe { ffi::PyFrame_GetLasti(p) } }),
+            if is_own_code(&code) {
+                // SAFETY: as above; a new reference, or null for the outermost frame.
+                let back = unsafe { Bound::from_owned_ptr_or_opt(py, ffi::PyFrame_GetBack(p).cast()) };
+                if let Some(back) = back {
+                    frame = back;
+                    continue;
+                }
             }
+            // SAFETY: as above.
+            return Some(Site { code: code.unbind(), instruction: unsafe { ffi::PyFrame_GetLasti(p) } });
         }
     }
 
@@ -79,10 +81,39 @@ impl Site {
     }
 }
 
+/// Codes that were found not to be Segue's own, each in the place that its address gives it: asked for every scope, most by the
+/// same few. They are kept alive, so that no other code can have their address.
+struct Foreign([Slot; 64]);
+// SAFETY: touched with the GIL held only.
+unsafe impl Sync for Foreign {}
+static FOREIGN: Foreign = Foreign([const { Slot::new() }; 64]);
+
 fn is_own_code(code: &Bound<'_, PyAny>) -> bool {
+    let place = &FOREIGN.0[(code.as_ptr() as usize >> 5) % 64];
+    if place.get() == code.as_ptr() {
+        return false;
+    }
+    let own = is_own_file(code);
+    if !own {
+        place.set(Obj::from(code.clone()));
+    }
+    own
+}
+
+fn is_own_file(code: &Bound<'_, PyAny>) -> bool {
     let file = code.getattr(pyo3::intern!(code.py(), "co_filename"));
     let file = file.as_ref().ok().and_then(|f| f.cast::<PyString>().ok()).and_then(|f| f.to_str().ok());
-    file.is_some_and(|f| f.ends_with("/segue/_nursery.py") || f.ends_with("/segue/_scopes.py"))
+    file.is_some_and(|f| own_folder(code.py()).is_some_and(|folder| f.starts_with(folder)))
+}
+
+/// Where Segue's own Python code is, with a slash at the end.
+fn own_folder(py: Python<'_>) -> Option<&str> {
+    static FOLDER: PyOnceLock<String> = PyOnceLock::new();
+    let folder = FOLDER.get_or_try_init(py, || -> PyResult<String> {
+        let file: String = py.import("segue")?.getattr("__file__")?.extract()?;
+        Ok(file.rsplit_once('/').map_or_else(String::new, |(folder, _)| format!("{folder}/")))
+    });
+    folder.ok().map(String::as_str).filter(|folder| !folder.is_empty())
 }
 
 /// Who cancelled a task, and why: `exc.cancellation` of the CancelledError that it sees.
@@ -125,6 +156,26 @@ impl Cancellation {
         Self::make(py, requested_by(py, site.as_ref()), reason, task.as_ref(), site)
     }
 
+    /// A scope cancels a task that one of its own awaits: a request to that task, by whoever cancelled the scope.
+    pub fn on_behalf_of(py: Python<'_>, cause: &Obj) -> PyResult<Obj> {
+        let Some(cause) = Self::of(py, cause) else {
+            return Self::make(py, CancelSource::TaskCancel, None, None, None);
+        };
+        let text = format!("what awaits it was {}", cause.__str__(py)?);
+        let info = Cancellation {
+            source: CancelSource::TaskCancel,
+            reason: Some(PyString::new(py, &text).into_any().unbind()),
+            task: cause.task.as_ref().map(|t| t.clone_ref(py)),
+            task_name: cause.task_name.as_ref().map(|n| n.clone_ref(py)),
+            site: cause.site.as_ref().map(|s| s.clone_ref(py)),
+        };
+        Ok(Obj::from(Bound::new(py, info)?.into_any()))
+    }
+
+    pub fn reason_obj(&self, py: Python<'_>) -> Option<Obj> {
+        self.reason.as_ref().map(|r| Obj::from(r.bind(py).clone()))
+    }
+
     /// What a failing child does to its nursery.
     pub fn failure(py: Python<'_>, exc: &Bound<'_, PyAny>, task: &Obj) -> PyResult<Obj> {
         let reason = PyString::new(py, &format!("{} failed", exc.repr()?)).into_any().unbind();
@@ -152,8 +203,23 @@ fn requested_by(py: Python<'_>, site: Option<&Site>) -> CancelSource {
     match (known, site) {
         (Ok((at_sigint, _)), Some(s)) if s.code.is(at_sigint) => CancelSource::Signal,
         (Ok((_, at_end)), Some(s)) if s.code.is(at_end) => CancelSource::LoopShutdown,
+        _ if is_called_by_interrupt(py) => CancelSource::Signal,
         _ => CancelSource::TaskCancel,
     }
+}
+
+/// `segue.trio.run` cancels its main task on Ctrl-C.
+fn is_called_by_interrupt(py: Python<'_>) -> bool {
+    // SAFETY: attached; a borrowed frame or null; the code is a new reference.
+    let name = unsafe {
+        let frame = ffi::PyEval_GetFrame();
+        if frame.is_null() {
+            return false;
+        }
+        let code: Bound<'_, PyAny> = Bound::from_owned_ptr(py, ffi::PyFrame_GetCode(frame).cast());
+        code.getattr(intern!(py, "co_qualname"))
+    };
+    name.is_ok_and(|name| name.eq("_Run.interrupt_main").unwrap_or(false))
 }
 
 #[pymethods]
@@ -228,8 +294,8 @@ impl Cancellation {
     }
 }
 
-fn tag_name(py: Python<'_>) -> *mut PyObject {
-    pyo3::intern!(py, "cancellation").as_ptr()
+fn tag_name(_: Python<'_>) -> *mut PyObject {
+    globals().names.tag
 }
 
 pub fn is_cancelled_error(exc: *mut PyObject) -> bool {
@@ -240,10 +306,16 @@ pub fn is_cancelled_error(exc: *mut PyObject) -> bool {
 pub fn tag(py: Python<'_>, exc: &Obj, info: &Obj) -> R<()> {
     setattr(exc.as_ptr(), tag_name(py), info.as_ptr())?;
     if Cancellation::of(py, info).is_some_and(|i| i.source.is_scoped()) {
-        let args = exc.bound(py).getattr(pyo3::intern!(py, "args"))?;
-        if args.len()? == 0 {
-            exc.bound(py).setattr(pyo3::intern!(py, "args"), PyTuple::new(py, [info.bound(py)])?)?;
-        }
+        show_if_silent(py, exc, info)?;
+    }
+    Ok(())
+}
+
+/// Makes something an exception's text, if it has none.
+pub fn show_if_silent(py: Python<'_>, exc: &Obj, text: &Obj) -> R<()> {
+    let args = exc.bound(py).getattr(pyo3::intern!(py, "args"))?;
+    if args.len()? == 0 {
+        exc.bound(py).setattr(pyo3::intern!(py, "args"), PyTuple::new(py, [text.bound(py)])?)?;
     }
     Ok(())
 }

@@ -42,6 +42,19 @@ const PAUSE_WHEN_CROWDED: Duration = Duration::from_micros(50);
 /// How many turns may pass without looking for I/O.
 const MAX_SKIPPED: u32 = 7;
 
+thread_local! {
+    /// The loop object whose turns this thread runs, or null.
+    static RUNNING: Cell<*mut PyObject> = const { Cell::new(std::ptr::null_mut()) };
+}
+
+/// The loop of ours that runs in this thread.
+#[inline(always)]
+pub fn running() -> Option<Obj> {
+    let loop_ = RUNNING.get();
+    // SAFETY: alive, since its turns run now.
+    (!loop_.is_null()).then(|| unsafe { Obj::borrowed(loop_) })
+}
+
 #[pyclass(frozen, subclass, module = "segue._core")]
 pub struct LoopCore {
     pub scheduler: Scheduler<Job>,
@@ -73,6 +86,8 @@ pub struct LoopCore {
     skipped_polls: Cell<u32>,
     jobs_since_look: Cell<u32>,
     looks: Cell<u32>,
+    /// While a scope cancels what a task waits for: the scope's Cancellation.
+    pub cancels_for: Slot,
     /// Counts the turns; the number of the one that runs, or of the last.
     pub turns: Cell<u64>,
     crowded_calls: Cell<u32>,
@@ -98,6 +113,12 @@ impl Driver<Job> for Waiter<'_> {
         if wait == Wait::Poll && self.0.may_skip_poll() {
             return Ok(());
         }
+        self.look(wait, ready)
+    }
+}
+
+impl Waiter<'_> {
+    fn look(&self, wait: Wait, ready: &ReadyQueue<Job>) -> R<()> {
         registry::settle(self.0, self.1);
         self.0.wait(wait)?;
         self.0.io.reactor.for_each_event(|e| ready.push(Job::Io { token: e.token, ready: e.ready }));
@@ -105,19 +126,27 @@ impl Driver<Job> for Waiter<'_> {
     }
 }
 
-/// The same for a loop whose `time()` is the program's own and may raise.
+/// The same for a loop whose `time()` is the program's own and may raise, or that has hooks around the wait.
 struct FallibleWaiter<'a>(Waiter<'a>);
 
 impl Driver<Job> for FallibleWaiter<'_> {
     type Error = Raised;
 
     fn wait(&self, wait: Wait, ready: &ReadyQueue<Job>) -> R<()> {
-        self.before_jobs()?;
-        self.0.wait(wait, ready)
+        let core = self.0 .0;
+        core.overrides.check_failure()?;
+        if !core.overrides.has_wait_hooks() {
+            return self.0.wait(wait, ready);
+        }
+        registry::settle(core, self.0 .1);
+        let wait = core.overrides.before_wait(wait)?;
+        self.0.look(wait, ready)
     }
 
     fn before_jobs(&self) -> R<()> {
-        self.0 .0.overrides.check_failure()
+        let core = self.0 .0;
+        core.overrides.check_failure()?;
+        core.overrides.after_wait(core.scheduler.ready.len())
     }
 }
 
@@ -181,8 +210,10 @@ impl LoopCore {
     /// The loop stops running: what waits on it may from now on be garbage together with it.
     fn show_all_to_collector(&self) {
         let show = |job: &Job| {
-            if let Job::Handle(handle) | Job::Timer(handle) = job {
-                handle::show_to_collector(handle);
+            match job {
+                Job::Handle(handle) | Job::Timer(handle) => handle::show_to_collector(handle),
+                Job::Step(task) => task::show_to_collector(task.as_ptr()),
+                _ => {}
             }
             Ok::<(), std::convert::Infallible>(())
         };
@@ -196,6 +227,9 @@ impl LoopCore {
         if self.hooks.is_attached() {
             // SAFETY: a task of ours.
             self.hooks.wake(unsafe { task::state(task.as_ptr()) }.id.get());
+        }
+        if self.overrides.has_task_hook() {
+            self.overrides.tell_of_task("scheduled", task.as_ptr());
         }
         self.push(Job::Wake { task, future });
     }
@@ -216,6 +250,10 @@ impl LoopCore {
             ));
         }
         Ok(())
+    }
+
+    pub fn is_on_its_thread(&self) -> bool {
+        self.thread.get() == thread_ident()
     }
 
     fn check_thread(&self) -> R<()> {
@@ -354,7 +392,7 @@ impl LoopCore {
             // The turn may wait. A handler that runs now may schedule something, which the wait then takes into account.
             self.check_signals()?;
         }
-        if !self.overrides.time() {
+        if !self.overrides.turn() {
             return self.scheduler.turn(&self.clock, &waiter, run);
         }
         self.scheduler.turn(&self.loop_clock(), &FallibleWaiter(waiter), run)
@@ -446,6 +484,7 @@ impl LoopCore {
             io_touched: Cell::new(true),
             skipped_polls: Cell::new(0),
             jobs_since_look: Cell::new(0),
+            cancels_for: Slot::default(),
             turns: Cell::new(0),
             looks: Cell::new(0),
             crowded_calls: Cell::new(0),
@@ -464,6 +503,7 @@ impl LoopCore {
         core.hash.set(slf.hash()?);
         core.watch_if_debug()?;
         core.look_for_overrides(slf.as_ptr())?;
+        let outer = RUNNING.replace(slf.as_ptr());
         let result = loop {
             if let Err(raised) = core.turn(slf.as_ptr()) {
                 break Err(raised.into());
@@ -472,6 +512,7 @@ impl LoopCore {
                 break Ok(());
             }
         };
+        RUNNING.set(outer);
         registry::settle(core, slf.as_ptr());
         core.show_all_to_collector();
         core.contexts.clear();
@@ -603,6 +644,16 @@ impl LoopCore {
         (self.scheduler.ready.len(), self.scheduler.timer_count(), watched, owned)
     }
 
+    /// When the next timer or deadline is due, in seconds on the loop's clock; None if there is none.
+    fn _next_deadline(&self, py: Python<'_>) -> PyResult<Option<Py<PyAny>>> {
+        let next = self.scheduler.next_timer(|job| match job {
+            Job::Timer(handle) => Some((handle.clone(), intern!(py, "_when"))),
+            Job::Deadline(scope) => Some((scope.clone(), intern!(py, "deadline"))),
+            _ => None,
+        });
+        next.flatten().map(|(object, name)| Ok(object.bound(py).getattr(name)?.unbind())).transpose()
+    }
+
     #[getter]
     fn _thread_id(&self) -> Option<u64> {
         Some(self.thread.get()).filter(|&t| t != 0)
@@ -676,7 +727,7 @@ impl LoopCore {
         self.scheduler.ready.try_for_each(|job| job.visit(&mut f))?;
         self.scheduler.try_for_each_timer(|job| job.visit(&mut f))?;
         self.io.try_for_each(&mut f)?;
-        visit_raw(&visit, self.overrides.failure().get())?;
+        self.overrides.visit(&visit)?;
         self.contexts.try_for_each(&mut f)?;
         visit_raw(&visit, self.task_factory.get())
     }

@@ -40,6 +40,7 @@ mod run_job;
 mod scope;
 mod sock_ops;
 mod socket_object;
+mod structured;
 mod tls;
 mod transport;
 mod watchdog;
@@ -75,6 +76,7 @@ fn _core(m: &Bound<'_, PyModule>) -> PyResult<()> {
     m.add_function(wrap_pyfunction!(recorder::record_every_loop, m)?)?;
     m.add_class::<cancel_scope::CancelScope>()?;
     m.add_class::<cancellation::Cancellation>()?;
+    structured::add_to(m)?;
     m.add_function(wrap_pyfunction!(cancellation::cancellation, m)?)?;
     m.add_function(wrap_pyfunction!(cancel_scope::current_time, m)?)?;
     m.add_function(wrap_pyfunction!(cancel_scope::current_effective_deadline, m)?)?;

@@ -257,7 +257,7 @@ fn create_task(slf: *mut PyObject, args: Args) -> R<Obj> {
         }
         eager = crate::raw::obj::is_true(eager_start)?;
     }
-    task::new_on(core, &task::New { coro, loop_: slf, name, context, eager })
+    task::new_on(core, &task::New { coro, loop_: slf, name, named_after: std::ptr::null_mut(), context, eager })
 }
 
 /// Whether this interpreter's `create_task` passes further keywords on to the task: 3.14 and later releases of 3.13.

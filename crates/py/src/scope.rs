@@ -24,6 +24,7 @@ use crate::raw::globals::globals;
 use crate::raw::obj::{call, getattr_opt, is_true};
 use crate::raw::task::{self, TaskState};
 use crate::raw::{future, Obj, Slot, R};
+use crate::structured::wait;
 
 /// What became of the cancellation of the present wait.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -146,10 +147,19 @@ impl TaskScope {
     pub fn note_request(&self, s: &TaskState, message: Option<&Obj>) -> R<()> {
         // SAFETY: attached.
         let py = unsafe { Python::assume_attached() };
-        let info = Cancellation::requested(py, s.future.loop_.get(), message)?;
+        // A scope that cancels what its task awaits, and that is a task too: it is the scope's doing.
+        let behalf = s.future.core().and_then(|core| core.cancels_for.obj());
+        let info = match behalf {
+            Some(cause) => Cancellation::on_behalf_of(py, &cause)?,
+            None => Cancellation::requested(py, s.future.loop_.get(), message)?,
+        };
         self.request.set(info);
         self.active.set(true);
         Ok(())
+    }
+
+    pub fn holds(&self) -> bool {
+        self.holds.get()
     }
 
     /// Whether the task's own waits are out of scopes' reach.
@@ -187,11 +197,21 @@ impl TaskScope {
         let py = unsafe { Python::assume_attached() };
         if let Some(request) = request {
             cancellation::tag(py, thrown, &request)?;
+            // A scope's cancellation came first, without the message by which others (anyio) know theirs.
+            if let Some(reason) = Cancellation::of(py, &request).and_then(|info| info.reason_obj(py)) {
+                cancellation::show_if_silent(py, thrown, &reason)?;
+            }
         } else if let (Delivery::Accepted | Delivery::Throw, Some(cause)) = (delivery, cause) {
             self.delivered.set(true);
             cancellation::tag(py, thrown, &cause)?;
         }
         Ok(exc)
+    }
+
+    /// Whether the scopes around the task are cancelled.
+    #[inline(always)]
+    pub fn feels_cancelled(&self, s: &TaskState) -> bool {
+        self.active.get() && self.is_cancelled(s)
     }
 
     fn is_cancelled(&self, s: &TaskState) -> bool {
@@ -247,7 +267,10 @@ impl TaskScope {
         let delivery = match waiter {
             Some(waiter) => {
                 self.delivery.set(Delivery::Refused);
-                if future::cancel_any(waiter.as_ptr(), None)? {
+                let outer = core.cancels_for.replace(cancel_scope::cause(&scope)?.0);
+                let accepted = future::cancel_any(waiter.as_ptr(), None);
+                drop(core.cancels_for.replace(outer));
+                if accepted? {
                     Delivery::Accepted
                 } else {
                     return Ok(());
@@ -271,6 +294,19 @@ impl TaskScope {
         }
         sites.push(site);
     }
+}
+
+/// The CancelledError that a task would be thrown now by the scopes around it, saying whose it is.
+pub fn cancelled_error_for(task: &Obj) -> R<Obj> {
+    // SAFETY: attached; callers pass a task of ours.
+    let (py, s) = unsafe { (Python::assume_attached(), task::state(task.as_ptr())) };
+    let exc = call(globals().cancelled_error, &[])?;
+    if let Some((_, scope)) = s.future.core().and_then(|core| source(core, s.scope.slot())) {
+        if let Some(cause) = cancel_scope::cause(&scope)?.0 {
+            cancellation::tag(py, &exc, &cause)?;
+        }
+    }
+    Ok(exc)
 }
 
 /// The scope whose cancellation a task feels: its serial number and object.
@@ -297,6 +333,10 @@ fn expired(core: &LoopCore, slot: TaskSlot) -> Option<Obj> {
 
 /// Whether something awaited is done: its wake is on the way.
 fn is_done(waiter: &Obj) -> R<bool> {
+    if wait::is_wait(waiter.as_ptr()) {
+        // SAFETY: just checked.
+        return Ok(!unsafe { wait::state(waiter.as_ptr()) }.is_queued());
+    }
     if future::is_ours(waiter.as_ptr()) {
         // SAFETY: ours.
         return Ok(unsafe { future::state(waiter.as_ptr()) }.is_done());

@@ -26,7 +26,9 @@ use crate::fast_method;
 use crate::io::{Direction, Watcher};
 use crate::raw::args::Args;
 use crate::raw::heap_type::fast;
-use crate::raw::obj::{call_method, is_instance, is_interrupt, os_error, raise_object, take_raised};
+use crate::raw::obj::{
+    call_method, is_instance, is_interrupt, is_true, os_error, raise_object, take_raised, value_error,
+};
 use crate::raw::{future, Obj, Raised, R};
 use crate::read_buffer;
 use crate::socket_object::{self, Fields};
@@ -44,6 +46,8 @@ enum Work {
     /// The data, the address, and the same for the kernel.
     SendTo(Obj, Obj, Address),
     Accept,
+    /// Nothing but to be told.
+    Ready(Direction),
 }
 
 enum Attempt {
@@ -56,6 +60,7 @@ enum Attempt {
 impl Work {
     fn direction(&self) -> Direction {
         match self {
+            Work::Ready(direction) => *direction,
             Work::SendAll(..) | Work::SendTo(..) => Direction::Write,
             _ => Direction::Read,
         }
@@ -69,11 +74,14 @@ impl Work {
                 f(data)?;
                 f(to)
             }
-            Work::Receive(_) | Work::ReceiveFrom(_) | Work::Accept => Ok(()),
+            Work::Receive(_) | Work::ReceiveFrom(_) | Work::Accept | Work::Ready(_) => Ok(()),
         }
     }
 
     fn attempt(&self, core: &LoopCore, sock: &Obj) -> R<Attempt> {
+        if let Work::Ready(_) = self {
+            return Ok(Attempt::Done(Obj::none()));
+        }
         // First whatever may run Python code, then the descriptor.
         let view = match self {
             Work::ReceiveInto(buffer) | Work::ReceiveFromInto(buffer, _) => {
@@ -182,6 +190,7 @@ impl Work {
                 })
             }
             Work::SendTo(data, to, _) => ask("sendto", &[data, &Obj::int(0)?, to]),
+            Work::Ready(_) => Ok(Obj::none()),
             Work::Accept => ask("accept", &[]).and_then(|accepted| {
                 // SAFETY: alive.
                 let conn = unsafe { Obj::owned(ffi::PySequence_GetItem(accepted.as_ptr(), 0))? };
@@ -308,9 +317,14 @@ fn start(loop_: *mut PyObject, sock: *mut PyObject, work: Work) -> R<Obj> {
         Attempt::ForPython => return Ok(not_implemented()),
         Attempt::NotReady => {}
     }
+    let Some(Fields { fd, .. }) = socket_object::of(sock.as_ptr())? else { return Ok(not_implemented()) };
+    wait_for(core, loop_, fd, sock, work)
+}
+
+/// Watches the descriptor for one event; returns the future.
+fn wait_for(core: &LoopCore, loop_: *mut PyObject, fd: RawFd, sock: Obj, work: Work) -> R<Obj> {
     core.check_closed()?;
     core.check_process()?;
-    let Some(Fields { fd, .. }) = socket_object::of(sock.as_ptr())? else { return Ok(not_implemented()) };
     if core.io.owner(fd).is_some() {
         let fd = Obj::int(fd.into())?;
         call_method(Obj::name("_ensure_fd_no_transport")?.as_ptr(), &[loop_, fd.as_ptr()])?;
@@ -428,6 +442,35 @@ fn stop_waiting(loop_: *mut PyObject, args: Args) -> R<Obj> {
     Ok(Obj::none())
 }
 
+/// `_when_ready(fd, to_read)`: a future that is done at the descriptor's next event.
+fn when_ready(loop_: *mut PyObject, args: Args) -> R<Obj> {
+    let [fd, to_read] = args.fit("_when_ready", ["fd", "to_read"], 2, 2)?;
+    let direction = if is_true(to_read)? { Direction::Read } else { Direction::Write };
+    wait_for(core_of(loop_), loop_, number(fd)?, Obj::none(), Work::Ready(direction))
+}
+
+/// `_not_when_ready(fd, future)`: nobody awaits such a future any more.
+fn not_when_ready(loop_: *mut PyObject, args: Args) -> R<Obj> {
+    let [fd, waiter] = args.fit("_not_when_ready", ["fd", "future"], 2, 2)?;
+    let core = core_of(loop_);
+    if let Some((fd, direction, operation)) = core.io.operation_of(number(fd)?, waiter) {
+        core.io.finish(fd, direction, &operation);
+    }
+    Ok(Obj::none())
+}
+
+fn number(fd: *mut PyObject) -> R<RawFd> {
+    // SAFETY: alive; -1 with an error for what is no int or too large.
+    let fd = unsafe { ffi::PyLong_AsLong(fd) };
+    // SAFETY: attached.
+    if fd == -1 && !unsafe { ffi::PyErr_Occurred() }.is_null() {
+        return Err(Raised);
+    }
+    RawFd::try_from(fd).map_err(|_| value_error(&format!("invalid file descriptor: {fd}")))
+}
+
+fast_method!(m_when_ready, when_ready);
+fast_method!(m_not_when_ready, not_when_ready);
 fast_method!(m_receive, receive);
 fast_method!(m_receive_into, receive_into);
 fast_method!(m_receive_from, receive_from_);
@@ -439,7 +482,7 @@ fast_method!(m_is_plain, is_plain);
 fast_method!(m_stop_waiting, stop_waiting);
 
 /// For `python/segue/_sockets.py`.
-pub fn methods() -> [ffi::PyMethodDef; 9] {
+pub fn methods() -> [ffi::PyMethodDef; 11] {
     const DOC: &std::ffi::CStr = c"The attempt of the coroutine of this name: a result, a future, or NotImplemented.";
     [
         fast(c"_sock_try_recv", m_receive, DOC),
@@ -449,6 +492,8 @@ pub fn methods() -> [ffi::PyMethodDef; 9] {
         fast(c"_sock_try_sendall", m_send_all, DOC),
         fast(c"_sock_try_sendto", m_send_to, DOC),
         fast(c"_sock_try_accept", m_accept, DOC),
+        fast(c"_when_ready", m_when_ready, c"A future that is done when a descriptor is ready (fd, to_read)."),
+        fast(c"_not_when_ready", m_not_when_ready, c"Nobody awaits such a future any more (fd, future)."),
         fast(c"_sock_is_plain", m_is_plain, c"Whether it is a socket of the standard library's own class."),
         fast(c"_sock_stop_waiting", m_stop_waiting, c"Nobody awaits the future of such an attempt any more."),
     ]

@@ -320,6 +320,28 @@ impl<T: Copy, S: Copy + Default> CancelTree<T, S> {
         out
     }
 
+    /// Whether anything but the task `stays` is in the scope.
+    #[inline]
+    pub fn has_others(&self, id: ScopeId, stays: Option<TaskSlot>) -> bool {
+        let s = &self.scopes[id.0 as usize];
+        let first = s.first_task;
+        let only_it = first == NIL || (stays.is_some_and(|t| t.0 == first) && self.members[first as usize].next == NIL);
+        s.first_child != NIL || !only_it
+    }
+
+    /// The scope right under `outer` on the way up from `inner`, which is inside of it; none if it isn't.
+    pub fn child_towards(&self, outer: ScopeId, inner: ScopeId) -> Option<ScopeId> {
+        let mut at = inner.0;
+        while at != NIL {
+            let parent = self.scopes[at as usize].parent;
+            if parent == outer.0 {
+                return Some(ScopeId(at));
+            }
+            at = parent;
+        }
+        None
+    }
+
     pub fn has_children(&self, id: ScopeId) -> bool {
         self.scopes[id.0 as usize].first_child != NIL
     }
@@ -639,5 +661,23 @@ mod tests {
                 }
             }
         }
+    }
+
+    #[test]
+    fn others_and_the_way_to_them() {
+        let mut t: CancelTree<u32> = CancelTree::default();
+        let outer = t.open(None, false);
+        let host = t.enter_task(1, outer);
+        assert!(!t.has_others(outer, Some(host)));
+        let guest = t.enter_task(2, outer);
+        assert!(t.has_others(outer, Some(host)) && t.has_others(outer, Some(guest)) && t.has_others(outer, None));
+        t.leave_task(guest);
+        assert!(!t.has_others(outer, Some(host)) && t.has_others(outer, None));
+        let middle = t.open(Some(outer), false);
+        let inner = t.open(Some(middle), false);
+        assert!(t.has_others(outer, Some(host)));
+        assert_eq!(t.child_towards(outer, inner), Some(middle));
+        assert_eq!(t.child_towards(outer, middle), Some(middle));
+        assert_eq!(t.child_towards(inner, outer), None);
     }
 }

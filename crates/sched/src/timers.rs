@@ -139,6 +139,11 @@ impl<T> TimerHeap<T> {
         best
     }
 
+    /// The earliest entry's payload.
+    pub fn first_value(&self) -> Option<&T> {
+        self.first().and_then(|(node, _)| self.slots[node.slot as usize].value.as_ref())
+    }
+
     /// The earliest deadline.
     #[inline]
     pub fn next_deadline(&self) -> Option<Nanos> {

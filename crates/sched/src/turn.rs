@@ -69,6 +69,11 @@ impl<J> Scheduler<J> {
         self.timers.borrow().len()
     }
 
+    /// Looks at the timer that is due next.
+    pub fn next_timer<R>(&self, look: impl FnOnce(&J) -> R) -> Option<R> {
+        self.timers.borrow().first_value().map(look)
+    }
+
     /// Asks the loop to leave after the turn that is running, or after one turn if none is.
     pub fn set_stopping(&self, stopping: bool) {
         self.stopping.set(stopping);

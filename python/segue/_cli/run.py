@@ -31,6 +31,8 @@ options
   --report                   at exit, print each failed task, where it was started and why it failed,
                              tasks that were cancelled or never finished, and the tree of tasks as a
                              Mermaid diagram
+  --trio                     for a program written for Trio: in its process `import trio` gives segue.trio,
+                             and trio.run runs it on Segue
   -h, --help                 this text
   -X, -W, -O, -u, -I, ...    python's own, as in: segue run -X dev -W error app.py
 
@@ -56,6 +58,7 @@ class CommandLine:
 
     def __init__(self, argv: list[str]) -> None:
         self.report = False
+        self.trio = False
         self.help = False
         self.as_given: list[str] = []  # everything but Segue's own options
         self.flags: list[str] = []  # python's options before the target
@@ -69,6 +72,9 @@ class CommandLine:
                 del rest[0]
             elif rest[0] == "--report":
                 self.report = True
+                del rest[0]
+            elif rest[0] == "--trio":
+                self.trio = True
                 del rest[0]
             else:
                 taken = self._take(rest)
@@ -138,7 +144,7 @@ def main(argv: list[str]) -> int:
 def _exec_with_startup_hook(line: CommandLine) -> NoReturn:
     environment = dict(os.environ)
     pythonpath = environment.get("PYTHONPATH")
-    environment["_SEGUE_RUN"] = "report" if line.report else ""
+    environment["_SEGUE_RUN"] = ",".join(["report"] * line.report + ["trio"] * line.trio)
     environment["PYTHONPATH"] = INJECT
     if pythonpath is not None:
         environment["_SEGUE_RUN_PYTHONPATH"] = pythonpath
@@ -151,6 +157,6 @@ def _exec_from_c(line: CommandLine) -> NoReturn:
     kind, target = line.kind or "path", line.target or "-"
     code = (
         f"import sys; sys.path.insert(0, {INJECT!r}); import _segue_run_here; sys.path.remove({INJECT!r}); "
-        f"_segue_run_here.main({line.as_given!r}, {line.report!r})"
+        f"_segue_run_here.main({line.as_given!r}, {line.report!r}, {line.trio!r})"
     )
     os.execv(sys.executable, [sys.executable, *line.flags, "-c", code, kind, target, *line.args])

@@ -28,6 +28,7 @@ use super::obj::{
 use super::{Obj, Slot, R};
 use crate::event_loop::LoopCore;
 use crate::job::Job;
+use crate::structured::wait;
 use crate::{fast_method, getter, plain_method, setter};
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -978,6 +979,10 @@ pub fn loop_of(o: *mut PyObject) -> R<Obj> {
 
 /// `future.cancel(msg=message)` on anything.
 pub fn cancel_any(o: *mut PyObject, message: Option<&Obj>) -> R<bool> {
+    if wait::is_wait(o) {
+        // SAFETY: just checked.
+        return unsafe { wait::state(o) }.cancel(message.cloned());
+    }
     let g = globals();
     let method = getattr(o, g.names.cancel)?;
     let none = Obj::none();

@@ -91,7 +91,7 @@ unsafe extern "C" fn tp_iternext(o: *mut PyObject) -> *mut PyObject {
     })
 }
 
-fn stop_iteration(value: &Obj) -> R<*mut PyObject> {
+pub fn stop_iteration(value: &Obj) -> R<*mut PyObject> {
     // SAFETY: alive. A tuple or an exception would be unpacked or taken for the exception itself, so it is wrapped.
     unsafe {
         let stop = ffi::PyExc_StopIteration;
@@ -138,8 +138,8 @@ unsafe extern "C" fn m_send(o: *mut PyObject, value: *mut PyObject) -> *mut PyOb
     guard(std::ptr::null_mut(), || send(o, value).map(Obj::into_ptr))
 }
 
-/// `throw(type_or_exception, value=None, traceback=None)`, with a generator's checks.
-fn throw(o: *mut PyObject, args: Args) -> R<Obj> {
+/// The exception that `throw(type_or_exception, value=None, traceback=None)` means, with a generator's checks.
+pub fn thrown(args: &Args) -> R<Obj> {
     let [kind, value, tb] = args.fit("throw", ["type", "val", "tb"], 3, 1)?;
     // SAFETY: null or alive.
     let given = |p: *mut PyObject| !p.is_null() && p != unsafe { ffi::Py_None() };
@@ -178,9 +178,14 @@ fn throw(o: *mut PyObject, args: Args) -> R<Obj> {
         if given(tb) {
             ffi::PyException_SetTraceback(exc.as_ptr(), tb);
         }
-        drop(iter(o).future.take());
-        Err(raise_object(exc))
+        Ok(exc)
     }
+}
+
+fn throw(o: *mut PyObject, args: Args) -> R<Obj> {
+    let exc = thrown(&args)?;
+    drop(iter(o).future.take());
+    Err(raise_object(exc))
 }
 
 fn close(o: *mut PyObject) -> R<Obj> {

@@ -41,12 +41,29 @@ names! {
     feed_data = "feed_data", wakeup_waiter = "_wakeup_waiter", stream_reader = "_stream_reader",
     stream_reader_wr = "_stream_reader_wr", eof = "_eof", buffer = "_buffer", waiter = "_waiter", limit = "_limit",
     paused = "_paused", transport_slot = "_transport", pause_reading = "pause_reading",
+    f_lasti = "f_lasti", tag = "cancellation",
+    before_wait = "_before_wait", after_wait = "_after_wait", task_hook = "_task_hook",
     write = "write", time = "time", call_at = "call_at", dict = "__dict__", call_connection_lost = "_call_connection_lost", start_reading = "_start_reading",
+}
+
+/// How coroutines, generators and asynchronous generators call their code, their frame and what they await.
+pub struct AwaitNames {
+    pub code: *mut PyObject,
+    pub frame: *mut PyObject,
+    pub awaited: *mut PyObject,
+}
+
+impl AwaitNames {
+    fn new(code: &str, frame: &str, awaited: &str) -> R<Self> {
+        let [code, frame, awaited] = [Obj::name(code)?, Obj::name(frame)?, Obj::name(awaited)?].map(Obj::into_ptr);
+        Ok(AwaitNames { code, frame, awaited })
+    }
 }
 
 /// See the module.
 pub struct Globals {
     pub names: Names,
+    pub await_names: [AwaitNames; 3],
     /// `("context",)`, `("msg",)`: keyword names for vectorcalls.
     pub kw_context: *mut PyObject,
     pub kw_msg: *mut PyObject,
@@ -138,6 +155,11 @@ pub fn init(loop_type: *mut PyTypeObject) -> R<()> {
     let handle_base: *mut PyTypeObject = attr(&events, "Handle")?.into_ptr().cast();
     let timer_base: *mut PyTypeObject = attr(&events, "TimerHandle")?.into_ptr().cast();
     let g = Globals {
+        await_names: [
+            AwaitNames::new("cr_code", "cr_frame", "cr_await")?,
+            AwaitNames::new("gi_code", "gi_frame", "gi_yieldfrom")?,
+            AwaitNames::new("ag_code", "ag_frame", "ag_await")?,
+        ],
         kw_context: Obj::tuple(&[names.context])?.into_ptr(),
         kw_msg: Obj::tuple(&[names.msg])?.into_ptr(),
         empty_tuple: Obj::tuple(&[])?.into_ptr(),

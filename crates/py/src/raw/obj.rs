@@ -171,6 +171,10 @@ impl Default for Slot {
 }
 
 impl Slot {
+    pub const fn new() -> Slot {
+        Slot(Cell::new(std::ptr::null_mut()))
+    }
+
     /// Borrowed, or null.
     #[inline(always)]
     pub fn get(&self) -> *mut PyObject {

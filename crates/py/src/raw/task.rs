@@ -43,9 +43,31 @@ pub struct TaskState {
     pub id: Cell<u64>,
     /// The cancel tree's side of the task; see `scope.rs`.
     pub scope: crate::scope::TaskScope,
+    /// The nursery whose child it is, while it runs.
+    pub nursery: Slot,
+    /// The nursery that it belongs to once it has called `task_status.started()`.
+    pub eventual_nursery: Slot,
+    /// The list of nurseries that it has open, outermost first; empty until the first.
+    pub nurseries: Slot,
+    /// Parking lots that it breaks if it ends now. Boxed, since a null box is none and all-zero memory must be valid.
+    #[allow(clippy::box_collection)]
+    pub breaks: Cell<Option<Box<Vec<Obj>>>>,
+    /// How often it suspended, and at how many of these points scopes may cancel it. For tests.
+    pub schedule_points: Cell<u64>,
+    pub cancel_points: Cell<u64>,
+    /// Free for whoever lets the task wait.
+    pub sleep_data: Slot,
     pub must_cancel: Cell<bool>,
     log_destroy_pending: Cell<bool>,
     pub link: super::registry::Link,
+}
+
+impl TaskState {
+    /// Whether the next suspension is going to be cancelled.
+    #[inline(always)]
+    pub fn feels_cancelled(&self) -> bool {
+        self.must_cancel.get() || self.scope.feels_cancelled(self)
+    }
 }
 
 /// # Safety
@@ -74,6 +96,8 @@ pub struct New {
     pub coro: *mut PyObject,
     pub loop_: *mut PyObject,
     pub name: *mut PyObject,
+    /// Without a name: the function that it is named after, once somebody asks.
+    pub named_after: *mut PyObject,
     pub context: *mut PyObject,
     pub eager: bool,
 }
@@ -116,7 +140,10 @@ fn begin(o: *mut PyObject, new: &New) -> R<()> {
     s.cancel_requests.set(0);
     // SAFETY: alive.
     s.coro.set(unsafe { Obj::borrowed(new.coro) });
-    if is_none_or_null(new.name) {
+    if is_none_or_null(new.name) && !new.named_after.is_null() {
+        // SAFETY: alive.
+        s.name.set(unsafe { Obj::borrowed(new.named_after) });
+    } else if is_none_or_null(new.name) {
         s.name_number.set(NAMES.fetch_add(1, std::sync::atomic::Ordering::Relaxed) + 1);
         s.name.clear();
     } else {
@@ -129,6 +156,9 @@ fn begin(o: *mut PyObject, new: &New) -> R<()> {
         if core.hooks.is_attached() {
             let site = crate::recorder::spawn_site(core, o);
             core.hooks.spawn(s.id.get(), site);
+        }
+        if core.overrides.has_task_hook() {
+            core.overrides.tell_of_task("spawned", o);
         }
     }
     if new.eager && is_running(s)? {
@@ -172,7 +202,23 @@ pub fn new_on(core: &LoopCore, new: &New) -> R<Obj> {
         s.future.source_traceback.set(call(g.extract_stack, &[])?);
     }
     begin(o.as_ptr(), new)?;
+    // Until it suspends it is on the ready queue, and so no garbage: the collector need not look at it. Many tasks never suspend.
+    if !new.eager && core.is_running() && !core.through_call_soon.get() {
+        // SAFETY: just made, and tracked by its allocation.
+        unsafe { ffi::PyObject_GC_UnTrack(o.as_ptr().cast()) };
+    }
     Ok(o)
+}
+
+/// The task may become garbage from now on.
+#[inline(always)]
+pub fn show_to_collector(o: *mut PyObject) {
+    // SAFETY: alive, with its fields in order.
+    unsafe {
+        if ffi::PyObject_GC_IsTracked(o) == 0 {
+            ffi::PyObject_GC_Track(o.cast());
+        }
+    }
 }
 
 unsafe extern "C" fn tp_init(o: *mut PyObject, args: *mut PyObject, kwargs: *mut PyObject) -> c_int {
@@ -189,7 +235,7 @@ unsafe extern "C" fn tp_init(o: *mut PyObject, args: *mut PyObject, kwargs: *mut
         future::init(o, loop_)?;
         let eager = !is_none_or_null(eager) && is_true(eager)?;
         let loop_ = st(o).future.loop_.get();
-        begin(o, &New { coro, loop_, name, context, eager }).map(|()| 0)
+        begin(o, &New { coro, loop_, name, named_after: std::ptr::null_mut(), context, eager }).map(|()| 0)
     })
 }
 
@@ -262,11 +308,33 @@ fn set_name_to(s: &TaskState, name: *mut PyObject) -> R<()> {
 
 /// The name that was set, or the number of the default one.
 pub fn name_or_number(s: &TaskState) -> Result<Obj, u64> {
+    resolve_name(s);
     s.name.obj().ok_or(s.name_number.get())
+}
+
+/// A function that the task is named after becomes a name.
+fn resolve_name(s: &TaskState) {
+    let Some(function) = s.name.obj() else { return };
+    // SAFETY: alive.
+    if unsafe { ffi::PyUnicode_Check(function.as_ptr()) } != 0 {
+        return;
+    }
+    let saved = take_raised();
+    let name = super::globals::import("segue._nursery")
+        .and_then(|module| super::globals::attr(&module, "_name_of"))
+        .and_then(|name_of| call(name_of.as_ptr(), &[function.as_ptr()]));
+    match name {
+        Ok(name) => s.name.set(name),
+        Err(Raised) => write_unraisable(function.as_ptr()),
+    }
+    if let Some(saved) = saved {
+        raise_object(saved);
+    }
 }
 
 pub fn name(o: *mut PyObject) -> R<Obj> {
     let s = st(o);
+    resolve_name(s);
     if !s.name.is_set() {
         if s.name_number.get() == 0 {
             return Ok(Obj::none());
@@ -330,6 +398,30 @@ plain_method!(m_get_name, name);
 plain_method!(m_get_coro, |o: *mut PyObject| Ok(st(o).coro.obj_or_none()));
 plain_method!(m_get_context, |o: *mut PyObject| Ok(st(o).context.obj_or_none()));
 getter!(g_coro, |o| Ok(st(o).coro.obj_or_none()));
+getter!(g_context, |o| Ok(st(o).context.obj_or_none()));
+getter!(g_name, name);
+getter!(g_parent_nursery, |o| Ok(st(o).nursery.obj_or_none()));
+getter!(g_eventual_nursery, |o| Ok(st(o).eventual_nursery.obj_or_none()));
+setter!(s_eventual_nursery, |o, value| {
+    // SAFETY: null or alive.
+    drop(st(o).eventual_nursery.replace((!is_none_or_null(value)).then(|| unsafe { Obj::borrowed(value) })));
+    Ok(())
+});
+getter!(g_child_nurseries, |o| {
+    match st(o).nurseries.obj() {
+        Some(nurseries) => Ok(nurseries),
+        // SAFETY: a new reference or null with an error.
+        None => unsafe { Obj::owned(ffi::PyList_New(0)) },
+    }
+});
+getter!(g_schedule_points, |o| Obj::int(st(o).schedule_points.get() as i64));
+getter!(g_cancel_points, |o| Obj::int(st(o).cancel_points.get() as i64));
+getter!(g_sleep_data, |o| Ok(st(o).sleep_data.obj_or_none()));
+setter!(s_sleep_data, |o, value| {
+    // SAFETY: null or alive.
+    drop(st(o).sleep_data.replace((!value.is_null()).then(|| unsafe { Obj::borrowed(value) })));
+    Ok(())
+});
 getter!(g_fut_waiter, |o| Ok(st(o).fut_waiter.obj_or_none()));
 getter!(g_must_cancel, |o| Ok(Obj::bool(st(o).must_cancel.get())));
 getter!(g_requests, |o| Obj::int(st(o).cancel_requests.get()));
@@ -411,11 +503,19 @@ unsafe extern "C" fn tp_traverse(o: *mut PyObject, visit: ffi::visitproc, arg: *
     let s = st(o);
     // SAFETY: the collector's visitor.
     unsafe {
-        for slot in [&s.coro, &s.context, &s.name, &s.fut_waiter] {
+        let slots =
+            [&s.coro, &s.context, &s.name, &s.fut_waiter, &s.nursery, &s.eventual_nursery, &s.nurseries, &s.sleep_data];
+        for slot in slots {
             let r = slot.visit(visit, arg);
             if r != 0 {
                 return r;
             }
+        }
+        let lots = s.breaks.take();
+        let seen = lots.iter().flat_map(|l| l.iter()).map(|lot| visit(lot.as_ptr(), arg)).find(|&r| r != 0);
+        s.breaks.set(lots);
+        if let Some(r) = seen {
+            return r;
         }
         let r = s.scope.traverse(visit, arg);
         if r != 0 {
@@ -434,8 +534,10 @@ fn clear(o: *mut PyObject) {
     s.scope.leave(s.future.core());
     super::registry::unlist(o);
     let old = [s.coro.take(), s.context.take(), s.name.take(), s.fut_waiter.take()];
+    let structured =
+        (s.nursery.take(), s.eventual_nursery.take(), s.nurseries.take(), s.sleep_data.take(), s.breaks.take());
     s.future.clear();
-    drop(old);
+    drop((old, structured));
 }
 
 unsafe extern "C" fn tp_clear(o: *mut PyObject) -> c_int {
@@ -492,6 +594,16 @@ pub fn make_type(g: &Globals) -> R<*mut PyTypeObject> {
     let mut attributes = future::shared_attributes();
     attributes.extend([
         attribute(c"_coro", g_coro, None),
+        attribute(c"coro", g_coro, None),
+        attribute(c"context", g_context, None),
+        attribute(c"name", g_name, None),
+        attribute(c"parent_nursery", g_parent_nursery, None),
+        attribute(c"eventual_parent_nursery", g_eventual_nursery, Some(s_eventual_nursery)),
+        attribute(c"child_nurseries", g_child_nurseries, None),
+        attribute(c"_child_nurseries", g_child_nurseries, None),
+        attribute(c"custom_sleep_data", g_sleep_data, Some(s_sleep_data)),
+        attribute(c"_schedule_points", g_schedule_points, None),
+        attribute(c"_cancel_points", g_cancel_points, None),
         attribute(c"_fut_waiter", g_fut_waiter, None),
         attribute(c"_must_cancel", g_must_cancel, None),
         attribute(c"_num_cancels_requested", g_requests, None),
@@ -523,6 +635,9 @@ pub fn make_type(g: &Globals) -> R<*mut PyTypeObject> {
 pub fn push(core: &LoopCore, o: *mut PyObject, exc: Option<Obj>) {
     // SAFETY: alive.
     let task = unsafe { Obj::borrowed(o) };
+    if core.overrides.has_task_hook() {
+        core.overrides.tell_of_task("scheduled", o);
+    }
     core.push(match exc {
         None => Job::Step(task),
         Some(exc) => Job::Throw { task, exc },

@@ -13,6 +13,7 @@ use super::obj::{
 };
 use super::task::{self, state, TaskState};
 use super::{registry, Obj, R};
+use crate::structured::{nursery, parking_lot, wait};
 
 /// Makes the task ready for a step (with an exception to throw, if any).
 pub fn schedule(o: *mut PyObject, s: &TaskState, exc: Option<Obj>) -> R<()> {
@@ -175,21 +176,39 @@ fn run(o: *mut PyObject, s: &TaskState, exc: Option<Obj>) -> R<()> {
         return Err(runtime_error("uninitialized Task object"));
     };
     if let Some(waited) = s.fut_waiter.take() {
-        registry::awaits_no_more(o, waited.as_ptr(), future::is_ours(waited.as_ptr()))?;
+        if !wait::is_wait(waited.as_ptr()) {
+            registry::awaits_no_more(o, waited.as_ptr(), future::is_ours(waited.as_ptr()))?;
+        }
     }
     let outer = s.future.core().map(|core| core.hooks.step(s.id.get()));
+    tell(o, s, "before_step");
+    if s.sleep_data.is_set() {
+        s.sleep_data.clear();
+    }
     let outcome = resume(&coro, exc);
     if let (Some(core), Some(outer)) = (s.future.core(), outer) {
         core.hooks.step_end(outer);
     }
-    match outcome {
+    if matches!(outcome, Outcome::Yielded(_)) {
+        s.schedule_points.set(s.schedule_points.get() + 1);
+        s.cancel_points.set(s.cancel_points.get() + u64::from(!s.scope.holds()));
+        task::show_to_collector(o);
+    }
+    let result = match outcome {
         Outcome::Yielded(value) => match yielded(o, s, value) {
             Ok(()) => s.scope.after_suspend(s),
             Err(Raised) => Err(Raised),
         },
         Outcome::Returned(value) => returned(o, s, value),
         Outcome::Raised(exc) => raised(o, s, exc),
+    };
+    tell(o, s, "after_step");
+    // SAFETY: alive. The job that is running and `step_in_current_context` have a reference each: with more, somebody keeps the
+    // task, perhaps it itself.
+    if s.future.is_done() && unsafe { ffi::Py_REFCNT(o) } > 2 {
+        task::show_to_collector(o);
     }
+    result
 }
 
 /// A requested cancellation takes the place of whatever else was to be thrown.
@@ -269,10 +288,54 @@ fn returned(o: *mut PyObject, s: &TaskState, value: Obj) -> R<()> {
         s.must_cancel.set(false);
         finished(o, s, CANCELLED);
         let message = s.future.cancel_message.obj();
-        return future::cancel_on(o, message).map(drop);
+        let done = future::cancel_on(o, message).map(drop);
+        return ended(o, s, done, None);
     }
     finished(o, s, RESULT);
-    future::set_result_on(o, value)
+    let done = future::set_result_on(o, value);
+    ended(o, s, done, None)
+}
+
+#[inline(always)]
+fn tell(o: *mut PyObject, s: &TaskState, what: &str) {
+    if let Some(core) = s.future.core() {
+        if core.overrides.has_task_hook() {
+            core.overrides.tell_of_task(what, o);
+        }
+    }
+}
+
+/// The coroutine goes on without the task (`segue.lowlevel.permanently_detach_coroutine_object`), which ends with an outcome.
+fn detached(o: *mut PyObject, s: &TaskState, outcome: &Obj) -> R<()> {
+    match getattr_opt(outcome.as_ptr(), Obj::name("error")?.as_ptr())? {
+        Some(error) => raised(o, s, error),
+        None => returned(o, s, super::obj::getattr(outcome.as_ptr(), Obj::name("value")?.as_ptr())?),
+    }
+}
+
+/// The task is done: whoever keeps it is told, also if telling its callbacks (`done`) went wrong.
+#[inline(always)]
+fn ended(o: *mut PyObject, s: &TaskState, done: R<()>, exc: Option<&Obj>) -> R<()> {
+    let Err(Raised) = done else { return tell_keepers(o, s, exc) };
+    let failure = take_raised();
+    if tell_keepers(o, s, exc).is_err() {
+        super::obj::write_unraisable(o);
+    }
+    Err(failure.map_or(Raised, raise_object))
+}
+
+#[inline(always)]
+fn tell_keepers(o: *mut PyObject, s: &TaskState, exc: Option<&Obj>) -> R<()> {
+    tell(o, s, "exited");
+    let lots = s.breaks.take();
+    if lots.is_some() {
+        s.breaks.set(lots);
+        parking_lot::task_ended(o, s)?;
+    }
+    if s.nurseries.is_set() || s.nursery.is_set() {
+        return nursery::task_ended(o, s, exc);
+    }
+    Ok(())
 }
 
 fn raised(o: *mut PyObject, s: &TaskState, exc: Obj) -> R<()> {
@@ -280,12 +343,17 @@ fn raised(o: *mut PyObject, s: &TaskState, exc: Obj) -> R<()> {
         finished(o, s, CANCELLED);
         let message = s.future.cancel_message.obj();
         s.future.cancelled_exc.set(exc.clone());
-        future::cancel_on(o, message)?;
-        return crate::recorder::cancelled(o, s, &exc);
+        let done = future::cancel_on(o, message).and_then(|_| crate::recorder::cancelled(o, s, &exc));
+        return ended(o, s, done, Some(&exc));
     }
     finished(o, s, EXCEPTION);
-    future::set_exception_on(o, exc.as_ptr())?;
-    crate::recorder::failed(o, s, &exc)?;
+    let done = future::set_exception_on(o, exc.as_ptr()).and_then(|()| crate::recorder::failed(o, s, &exc));
+    let of_nursery = s.nursery.is_set();
+    ended(o, s, done, Some(&exc))?;
+    // A nursery passes it on, to its parent.
+    if of_nursery {
+        return Ok(());
+    }
     if is_interrupt(exc.as_ptr()) {
         return Err(raise_object(exc));
     }
@@ -301,6 +369,9 @@ fn yielded(o: *mut PyObject, s: &TaskState, value: Obj) -> R<()> {
     }
     if p == o {
         return throw_runtime_error(o, s, &format!("Task cannot await on itself: {}", repr(o)));
+    }
+    if wait::is_wait(p) {
+        return wait_in_queue(o, s, value);
     }
     if future::is_ours(p) {
         return wait_for_ours(o, s, value);
@@ -323,6 +394,20 @@ fn yielded(o: *mut PyObject, s: &TaskState, value: Obj) -> R<()> {
     super::obj::call_kw(add.as_ptr(), &[wakeup.as_ptr(), context.as_ptr()], g.kw_context)?;
     note_wait(s, p, 0);
     registry::awaits(o, p, false)?;
+    s.fut_waiter.set(value);
+    cancel_new_waiter(s)
+}
+
+/// What is waited for wakes the task by itself.
+#[inline(always)]
+fn wait_in_queue(o: *mut PyObject, s: &TaskState, value: Obj) -> R<()> {
+    let p = value.as_ptr();
+    // SAFETY: the caller has checked.
+    let wait = unsafe { wait::state(p) };
+    if wait.task.get() != o {
+        return yield_instead_of_from(o, s, p);
+    }
+    note_wait(s, p, 0);
     s.fut_waiter.set(value);
     cancel_new_waiter(s)
 }
@@ -402,6 +487,9 @@ fn yield_instead_of_from(o: *mut PyObject, s: &TaskState, p: *mut PyObject) -> R
 
 #[cold]
 fn bad_yield(o: *mut PyObject, s: &TaskState, p: *mut PyObject) -> R<()> {
+    if let Some(outcome) = getattr_opt(p, Obj::name("_segue_detached")?.as_ptr())? {
+        return detached(o, s, &outcome);
+    }
     // SAFETY: alive.
     let text = if unsafe { ffi::PyGen_CheckExact(p) } != 0 {
         format!("yield was used instead of yield from for generator in task {} with {}", repr(o), repr(p))

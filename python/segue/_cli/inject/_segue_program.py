@@ -31,15 +31,21 @@ PACKAGE_PARENT = os.path.dirname(os.path.dirname(os.path.dirname(HERE)))
 
 _active = False
 _report = False
+_trio = False
 
 
-def activate(report: bool = False) -> None:
-    """Lead this process's asyncio to Segue, now or as soon as it is imported. A second call does nothing."""
-    global _active, _report
+def activate(report: bool = False, trio: bool = False) -> None:
+    """Lead this process's asyncio to Segue, now or as soon as it is imported; with `trio`, also `import trio`.
+
+    A second call does nothing.
+    """
+    global _active, _report, _trio
     if _active:
         return
-    _active, _report = True, report
+    _active, _report, _trio = True, report, trio
     sys.meta_path.insert(0, _ImportWatch())
+    if trio:
+        sys.meta_path.insert(0, _TrioFinder())
     if report:
         import atexit
 
@@ -92,6 +98,39 @@ _ChangingLoader.exec_module.__code__ = _ChangingLoader.exec_module.__code__.repl
 )
 
 
+def is_for_trio() -> bool:
+    """Whether the program is one for Trio."""
+    return _trio
+
+
+class _TrioFinder:
+    """Finds `trio` and its public modules in segue.trio: the same modules under both names."""
+
+    def find_spec(self, name: str, path: Any = None, target: ModuleType | None = None) -> ModuleSpec | None:
+        if name.partition(".")[0] != "trio":
+            return None
+        from importlib.machinery import ModuleSpec
+
+        return ModuleSpec(name, self, origin="segue." + name, is_package=name == "trio")  # type: ignore[arg-type]
+
+    def create_module(self, spec: ModuleSpec) -> ModuleType:
+        from importlib import import_module
+
+        try:
+            module = import_module("segue." + spec.name)
+        except ModuleNotFoundError as error:
+            if error.name != "segue." + spec.name:
+                raise
+            raise ModuleNotFoundError(
+                f"No module named {spec.name!r} (under segue run --trio, trio is segue.trio)", name=spec.name
+            ) from None
+        self._own_spec = module.__spec__
+        return module
+
+    def exec_module(self, module: ModuleType) -> None:
+        module.__spec__ = self._own_spec  # the import has put its own there
+
+
 def _after_asyncio(asyncio: ModuleType) -> None:
     """Asyncio is complete: load Segue on top. While Segue is what imports asyncio, its turn comes later."""
     if "segue" not in sys.modules and hasattr(asyncio, "SelectorEventLoop"):  # and not a file of that name
@@ -136,9 +175,9 @@ class _ActivateOnLoad:
             "sys.path.insert(0, here)\n"
             "try: import _segue_program\n"
             "finally: sys.path.remove(here)\n"
-            "_segue_program.activate()\n"
+            "_segue_program.activate(trio=trio)\n"
         )
-        return exec, (code, {"here": HERE})
+        return exec, (code, {"here": HERE, "trio": _trio})
 
 
 def _after_multiprocessing_spawn(spawn: ModuleType) -> None:

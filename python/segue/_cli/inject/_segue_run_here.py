@@ -18,12 +18,12 @@ if TYPE_CHECKING:
     from typing import Any, NoReturn
 
 
-def main(command_line: list[str], report: bool) -> None:
+def main(command_line: list[str], report: bool, trio: bool) -> None:
     """Run what sys.argv names (`kind target arg…`) as `__main__`, as `python <command_line>` would.
 
     Differences from Python's own run of it: stack dumps (not tracebacks) show two frames more at the bottom.
     """
-    _segue_program.activate(report)
+    _segue_program.activate(report, trio)
     kind, target, *args = sys.argv[1:]
     sys.orig_argv[1:] = command_line
     program = sys.modules["__main__"]
@@ -128,6 +128,11 @@ def _run_async_function(target: str, args: list[str]) -> None:
             f"segue run: '{target}' is not an async function (it is {kind}).\n"
             "Name an `async def` that takes no arguments, or run the module: segue run -m " + module_name
         )
+    if _segue_program.is_for_trio():
+        from segue.trio._run import run
+
+        coroutine.close()
+        sys.exit(run(function))
     sys.exit(asyncio.run(coroutine))
 
 
