@@ -61,6 +61,11 @@ bench: $(VENV)/segue-installed  ## Segue against uvloop, rloop, blazio and async
 	$(RUN) -m pip install -q -r benches/requirements.txt
 	$(RUN) benches/run.py $(ARGS)
 
+.PHONY: bench-structured
+bench-structured: $(VENV)/segue-installed  ## nurseries, scopes, channels and locks against Trio and anyio
+	$(RUN) -m pip install -q -r benches/requirements.txt
+	$(RUN) benches/structured.py $(ARGS)
+
 .PHONY: conformance
 conformance:  ## CPython's own asyncio tests on every interpreter of this machine
 	scripts/conformance.sh $(EACH)

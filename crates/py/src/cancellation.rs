@@ -217,6 +217,9 @@ fn is_called_by_interrupt(py: Python<'_>) -> bool {
             return false;
         }
         let code: Bound<'_, PyAny> = Bound::from_owned_ptr(py, ffi::PyFrame_GetCode(frame).cast());
+        if !is_own_code(&code) {
+            return false;
+        }
         code.getattr(intern!(py, "co_qualname"))
     };
     name.is_ok_and(|name| name.eq("_Run.interrupt_main").unwrap_or(false))
