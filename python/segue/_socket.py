@@ -111,7 +111,10 @@ async def _in_thread(function: Callable[..., Any], *args: Any) -> Any:
 
 
 class SocketType:
-    """The interface of sockets; `socket()` makes them. Custom sockets override what they need.
+    """The interface of sockets; `socket()` makes them. Custom sockets (of a `SocketFactory`) override what they offer.
+
+    It isn't an abstract class of `abc`, since a test's socket may offer three methods and no more: what it doesn't
+    offer says so when it is called, in a NotImplementedError with both names.
 
     https://trio.readthedocs.io/en/stable/reference-io.html#trio.socket.SocketType
     """
@@ -121,121 +124,122 @@ class SocketType:
         if type(self) is SocketType:
             raise TypeError("SocketType is an abstract class; use socket() to make a socket")
 
+    def _not_offered(self) -> NotImplementedError:
+        """The error of the method that calls this."""
+        return NotImplementedError(f"{self.__class__.__qualname__} does not offer {sys._getframe(1).f_code.co_name}")
+
     @property
     def family(self) -> _stdlib.AddressFamily:
-        raise NotImplementedError
+        raise self._not_offered()
 
     @property
     def type(self) -> _stdlib.SocketKind:
-        raise NotImplementedError
+        raise self._not_offered()
 
     @property
     def proto(self) -> int:
-        raise NotImplementedError
+        raise self._not_offered()
 
     @property
     def did_shutdown_SHUT_WR(self) -> bool:
         """Whether `shutdown` was called for sending."""
-        raise NotImplementedError
+        raise self._not_offered()
 
     def __enter__(self) -> Self:
-        raise NotImplementedError
+        return self
 
     def __exit__(
         self, kind: _Raised, exc: BaseException | None, tb: TracebackType | None
     ) -> None:
-        raise NotImplementedError
-
-    def __repr__(self) -> str:
-        raise NotImplementedError
+        self.close()
 
     def fileno(self) -> int:
-        raise NotImplementedError
+        raise self._not_offered()
 
     def detach(self) -> int:
-        raise NotImplementedError
+        raise self._not_offered()
 
     def dup(self) -> SocketType:
-        raise NotImplementedError
+        raise self._not_offered()
 
     def close(self) -> None:
         """Close the socket; tasks that wait for it get ClosedResourceError."""
-        raise NotImplementedError
+        raise self._not_offered()
 
     def getpeername(self) -> Address:
-        raise NotImplementedError
+        raise self._not_offered()
 
     def getsockname(self) -> Address:
-        raise NotImplementedError
+        raise self._not_offered()
 
     def getsockopt(self, level: int, optname: int, buflen: int | None = None) -> int | bytes:
-        raise NotImplementedError
+        raise self._not_offered()
 
     def setsockopt(
         self, level: int, optname: int, value: int | ReadableBuffer | None, optlen: int | None = None
     ) -> None:
-        raise NotImplementedError
+        raise self._not_offered()
 
     def get_inheritable(self) -> bool:
-        raise NotImplementedError
+        raise self._not_offered()
 
     def set_inheritable(self, inheritable: bool) -> None:
-        raise NotImplementedError
+        raise self._not_offered()
 
     def listen(self, backlog: int = min(_stdlib.SOMAXCONN, 128)) -> None:
-        raise NotImplementedError
+        raise self._not_offered()
 
     def shutdown(self, flag: int) -> None:
-        raise NotImplementedError
+        raise self._not_offered()
 
     def is_readable(self) -> bool:
         """Whether receiving would not have to wait."""
-        raise NotImplementedError
+        raise self._not_offered()
 
     async def wait_writable(self) -> None:
         """Wait until sending would not have to wait."""
-        raise NotImplementedError
+        raise self._not_offered()
 
     async def bind(self, address: Address) -> None:
-        raise NotImplementedError
+        raise self._not_offered()
 
     async def accept(self) -> tuple[SocketType, Address]:
-        raise NotImplementedError
+        raise self._not_offered()
 
     async def connect(self, address: Address) -> None:
         """Connect. If that is cancelled, the socket is closed: nobody knows what became of it."""
-        raise NotImplementedError
+        raise self._not_offered()
 
     async def recv(self, buflen: int, flags: int = 0, /) -> bytes:
-        raise NotImplementedError
+        raise self._not_offered()
 
     async def recv_into(self, buffer: WriteableBuffer, nbytes: int = 0, flags: int = 0) -> int:
-        raise NotImplementedError
+        raise self._not_offered()
 
     async def recvfrom(self, bufsize: int, flags: int = 0, /) -> tuple[bytes, Address]:
-        raise NotImplementedError
+        raise self._not_offered()
 
     async def recvfrom_into(
         self, buffer: WriteableBuffer, nbytes: int = 0, flags: int = 0
     ) -> tuple[int, Address]:
-        raise NotImplementedError
+        raise self._not_offered()
 
     async def recvmsg(
         self, bufsize: int, ancbufsize: int = 0, flags: int = 0, /
     ) -> tuple[bytes, list[tuple[int, int, bytes]], int, Address]:
-        raise NotImplementedError
+        raise self._not_offered()
 
     async def recvmsg_into(
         self, buffers: Iterable[WriteableBuffer], ancbufsize: int = 0, flags: int = 0, /
     ) -> tuple[int, list[tuple[int, int, bytes]], int, Address]:
-        raise NotImplementedError
+        raise self._not_offered()
 
     async def send(self, data: ReadableBuffer, flags: int = 0, /) -> int:
-        raise NotImplementedError
+        raise self._not_offered()
 
     async def sendto(self, *args: Any) -> int:
         """`sendto(data, address)` or `sendto(data, flags, address)`."""
-        raise NotImplementedError
+        raise self._not_offered()
 
     async def sendmsg(
         self,
@@ -245,7 +249,7 @@ class SocketType:
         address: Address = None,
         /,
     ) -> int:
-        raise NotImplementedError
+        raise self._not_offered()
 
 
 class SystemSocket(SocketType):
