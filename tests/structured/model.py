@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import heapq
 import itertools
+from abc import ABC, abstractmethod
 from collections import deque
 from collections.abc import Callable, Coroutine, Generator, Iterator
 from contextlib import contextmanager
@@ -18,7 +19,7 @@ from typing import Any
 Fn = Callable[[], Coroutine[Any, Any, None]]
 
 
-class Runtime:
+class Runtime(ABC):
     """What a program uses. `Model` and the runtime in test_properties.py fill in the rest."""
 
     Cancelled: type[BaseException]
@@ -32,11 +33,13 @@ class Runtime:
         self.entered: set[int] = set()
         self.left: set[int] = set()
 
+    @abstractmethod
     def now(self) -> float:
-        raise NotImplementedError
+        """Seconds on the clock of the run."""
 
+    @abstractmethod
     def is_scoped(self, exc: BaseException) -> bool | None:
-        raise NotImplementedError
+        """Whether a scope threw the cancellation (False: a `Task.cancel`, None: nobody knows)."""
 
     def shape(self, exc: BaseException | None) -> Any:
         """What counts about an exception: its kind, and a group's members in no order."""

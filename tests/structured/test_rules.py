@@ -1,4 +1,7 @@
-"""The rules of structured concurrency, one test each (or more, `_b`, `_c`), named after the rule."""
+"""The rules of structured concurrency, one test each (or more, `_b`, `_c`), named after the rule.
+
+One file, in the order of the rules, so that one sees which rule has which tests and that none is missing.
+"""
 
 from __future__ import annotations
 
