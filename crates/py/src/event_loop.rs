@@ -2,7 +2,7 @@
 //! plain Python once per connection or less often (opening, resolving, argument checks) is inherited from it; everything
 //! that happens per callback, per task or per message is here or in the types it uses.
 //!
-//! All state is touched with the GIL held; the loop lets go of it in one place, [`LoopCore::wait`].
+//! All state is touched with the GIL held; the loop lets go of it in one place, in `waiting`.
 
 use std::cell::{Cell, RefCell};
 use std::os::fd::RawFd;
@@ -15,7 +15,7 @@ use pyo3::ffi::{self, PyObject};
 use pyo3::intern;
 use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyTuple};
-use sched::{Clock, Driver, Flow, Hooks, ReadyQueue, Scheduler, Wait};
+use sched::{Clock, Flow, Hooks, Scheduler};
 
 use crate::io::{Direction, Io, Watcher};
 use crate::job::{visit_obj, visit_raw, Job};
@@ -23,6 +23,7 @@ use crate::overrides::Overrides;
 use crate::raw::obj::{call, os_error, runtime_error};
 use crate::raw::{contexts, globals::globals, handle, registry, task, Obj, Raised, Slot, R};
 use crate::recorder::Recorder;
+use crate::waiting::{FallibleWaiter, Waiter};
 
 /// While jobs keep coming, how often the interpreter gets its chance to switch threads: nanoseconds.
 const GIVE_WAY_EVERY: u64 = 1_000_000;
@@ -38,9 +39,6 @@ const LOOKS_PER_CLEARING: u32 = 64;
 const CROWDED: usize = 4096;
 const CALLS_PER_PAUSE: u32 = 64;
 const PAUSE_WHEN_CROWDED: Duration = Duration::from_micros(50);
-
-/// How many turns may pass without looking for I/O.
-const MAX_SKIPPED: u32 = 7;
 
 thread_local! {
     /// The loop object whose turns this thread runs, or null.
@@ -83,7 +81,7 @@ pub struct LoopCore {
     hash: Cell<ffi::Py_hash_t>,
     /// Something was written, watched or closed since the last look for I/O.
     pub io_touched: Cell<bool>,
-    skipped_polls: Cell<u32>,
+    pub skipped_polls: Cell<u32>,
     jobs_since_look: Cell<u32>,
     looks: Cell<u32>,
     /// While a scope cancels what a task waits for: the scope's Cancellation.
@@ -102,53 +100,6 @@ pub struct LoopCore {
 unsafe impl Sync for LoopCore {}
 // SAFETY: as above.
 unsafe impl Send for LoopCore {}
-
-/// The core and the Python object around it.
-struct Waiter<'a>(&'a LoopCore, *mut PyObject);
-
-impl Driver<Job> for Waiter<'_> {
-    type Error = Raised;
-
-    fn wait(&self, wait: Wait, ready: &ReadyQueue<Job>) -> R<()> {
-        if wait == Wait::Poll && self.0.may_skip_poll() {
-            return Ok(());
-        }
-        self.look(wait, ready)
-    }
-}
-
-impl Waiter<'_> {
-    fn look(&self, wait: Wait, ready: &ReadyQueue<Job>) -> R<()> {
-        registry::settle(self.0, self.1);
-        self.0.wait(wait)?;
-        self.0.io.reactor.for_each_event(|e| ready.push(Job::Io { token: e.token, ready: e.ready }));
-        Ok(())
-    }
-}
-
-/// The same for a loop whose `time()` is the program's own and may raise, or that has hooks around the wait.
-struct FallibleWaiter<'a>(Waiter<'a>);
-
-impl Driver<Job> for FallibleWaiter<'_> {
-    type Error = Raised;
-
-    fn wait(&self, wait: Wait, ready: &ReadyQueue<Job>) -> R<()> {
-        let core = self.0 .0;
-        core.overrides.check_failure()?;
-        if !core.overrides.has_wait_hooks() {
-            return self.0.wait(wait, ready);
-        }
-        registry::settle(core, self.0 .1);
-        let wait = core.overrides.before_wait(wait)?;
-        self.0.look(wait, ready)
-    }
-
-    fn before_jobs(&self) -> R<()> {
-        let core = self.0 .0;
-        core.overrides.check_failure()?;
-        core.overrides.after_wait(core.scheduler.ready.len())
-    }
-}
 
 impl LoopCore {
     /// The Rust side of a loop object, if it is one of ours.
@@ -262,42 +213,6 @@ impl LoopCore {
             return Err(runtime_error("Non-thread-safe operation invoked on an event loop other than the current one"));
         }
         Ok(())
-    }
-
-    /// Waits for the outside world, letting go of the GIL. Only to look takes no time: the GIL is kept, and [`LoopCore::give_way_if_due`] lets others run.
-    fn wait(&self, wait: Wait) -> R<()> {
-        let timeout = match wait {
-            Wait::Poll => Some(Duration::ZERO),
-            Wait::For(d) => Some(d.min(Duration::from_secs(24 * 3600))),
-            Wait::Forever => None,
-        };
-        let result = if wait == Wait::Poll {
-            self.io.reactor.wait(timeout)
-        } else {
-            self.watch.idle();
-            self.contexts.clear();
-            self.io.reactor.about_to_wait();
-            // SAFETY: attached; nothing of Python is touched until the thread is attached again.
-            unsafe {
-                let state = ffi::PyEval_SaveThread();
-                let result = self.io.reactor.wait(timeout);
-                ffi::PyEval_RestoreThread(state);
-                result
-            }
-        };
-        result.map_err(|e| os_error(&e))
-    }
-
-    /// While callbacks keep coming, looking for I/O costs a system call a turn. Nothing new can be there as a consequence of
-    /// what this loop did if it has done no I/O since it looked; what others do may wait for a few turns.
-    fn may_skip_poll(&self) -> bool {
-        let skipped = self.skipped_polls.get();
-        if self.io_touched.replace(false) || skipped >= MAX_SKIPPED || self.scheduler.is_stopping() {
-            self.skipped_polls.set(0);
-            return false;
-        }
-        self.skipped_polls.set(skipped + 1);
-        true
     }
 
     /// Python's signal handlers run here.

@@ -6,6 +6,7 @@
 //! | [`loop_methods`] | its hot methods: call_soon, call_later, create_task, create_future |
 //! | [`overrides`] | a program's own `time`, `call_soon`, `call_at` on a loop |
 //! | [`io`] | which object or handle a ready descriptor belongs to |
+//! | [`waiting`] | waiting for the outside world |
 //! | [`job`], [`run_job`] | what the ready queue holds, and running it |
 //! | [`listener`] | accepting connections |
 //! | [`sock_ops`] | `sock_recv` and its like |
@@ -43,6 +44,7 @@ mod socket_object;
 mod structured;
 mod tls;
 mod transport;
+mod waiting;
 mod watchdog;
 mod watched;
 
