@@ -6,10 +6,11 @@ use std::os::raw::{c_int, c_void};
 use pyo3::ffi::{self, PyObject, PyTypeObject};
 
 use super::args::Args;
+use super::awaiting::{self, Step};
 use super::future::{self, State};
 use super::globals::globals;
 use super::heap_type::{fast, no_args, one_arg, slot, Definition};
-use super::obj::{call, guard, raise_object, runtime_error, type_error};
+use super::obj::{call, raise_object, runtime_error, type_error};
 use super::{Obj, Raised, Slot, R};
 use crate::{fast_method, plain_method};
 
@@ -50,11 +51,6 @@ pub fn new(future: *mut PyObject) -> R<Obj> {
     }
 }
 
-enum Step {
-    Yield(Obj),
-    Return(Obj),
-}
-
 #[inline(always)]
 fn step(o: *mut PyObject) -> R<Step> {
     let it = iter(o);
@@ -80,62 +76,16 @@ fn step(o: *mut PyObject) -> R<Step> {
 }
 
 unsafe extern "C" fn tp_iternext(o: *mut PyObject) -> *mut PyObject {
-    guard(std::ptr::null_mut(), || match step(o)? {
-        Step::Yield(future) => Ok(future.into_ptr()),
-        Step::Return(value) => {
-            if value.is_none() {
-                return Ok(std::ptr::null_mut()); // StopIteration without a value needs no exception object
-            }
-            stop_iteration(&value)
-        }
-    })
-}
-
-pub fn stop_iteration(value: &Obj) -> R<*mut PyObject> {
-    // SAFETY: alive. A tuple or an exception would be unpacked or taken for the exception itself, so it is wrapped.
-    unsafe {
-        let stop = ffi::PyExc_StopIteration;
-        if ffi::PyTuple_Check(value.as_ptr()) != 0 || ffi::PyExceptionInstance_Check(value.as_ptr()) != 0 {
-            let exc = call(stop, &[value.as_ptr()])?;
-            return Err(raise_object(exc));
-        }
-        ffi::PyErr_SetObject(stop, value.as_ptr());
-        Err(Raised)
-    }
+    awaiting::iternext(|| step(o))
 }
 
 unsafe extern "C" fn am_send(o: *mut PyObject, _: *mut PyObject, out: *mut *mut PyObject) -> ffi::PySendResult {
-    let mut answer = std::ptr::null_mut();
-    let result = guard(ffi::PySendResult::PYGEN_ERROR, || match step(o)? {
-        Step::Yield(future) => {
-            answer = future.into_ptr();
-            Ok(ffi::PySendResult::PYGEN_NEXT)
-        }
-        Step::Return(value) => {
-            answer = value.into_ptr();
-            Ok(ffi::PySendResult::PYGEN_RETURN)
-        }
-    });
     // SAFETY: the interpreter passes a valid place.
-    unsafe { *out = answer };
-    result
+    unsafe { awaiting::am_send(out, || step(o)) }
 }
 
-fn send(o: *mut PyObject, _: *mut PyObject) -> R<Obj> {
-    match step(o)? {
-        Step::Yield(future) => Ok(future),
-        Step::Return(value) => {
-            if value.is_none() {
-                // SAFETY: StopIteration is alive.
-                return Err(raise_object(call(unsafe { ffi::PyExc_StopIteration }, &[])?));
-            }
-            stop_iteration(&value).and(Err(Raised))
-        }
-    }
-}
-
-unsafe extern "C" fn m_send(o: *mut PyObject, value: *mut PyObject) -> *mut PyObject {
-    guard(std::ptr::null_mut(), || send(o, value).map(Obj::into_ptr))
+unsafe extern "C" fn m_send(o: *mut PyObject, _: *mut PyObject) -> *mut PyObject {
+    awaiting::send(|| step(o))
 }
 
 /// The exception that `throw(type_or_exception, value=None, traceback=None)` means, with a generator's checks.

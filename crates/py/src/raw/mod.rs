@@ -4,6 +4,7 @@
 //! Python's error indicator is set.
 
 pub mod args;
+pub mod awaiting;
 pub mod contexts;
 pub mod future;
 pub mod future_iter;

@@ -27,6 +27,7 @@ use pyo3::ffi::{self, PyObject, PyTypeObject};
 
 use super::current;
 use crate::raw::args::Args;
+use crate::raw::awaiting::{self, Step};
 use crate::raw::globals::globals;
 use crate::raw::heap_type::{attribute, fast, no_args, one_arg, slot, Definition};
 use crate::raw::obj::{call, guard, raise_object, runtime_error, take_raised, write_unraisable};
@@ -157,11 +158,6 @@ pub fn new(operation: &'static Operation, owner: *mut PyObject, payload: Option<
         drop(wait.payload.replace(payload));
         Ok(o)
     }
-}
-
-enum Step {
-    Yield(Obj),
-    Return(Obj),
 }
 
 impl Wait {
@@ -404,39 +400,16 @@ pub fn nothing() -> R<Obj> {
 // ---- the type -----------------------------------------------------------------------------------------------------
 
 unsafe extern "C" fn tp_iternext(o: *mut PyObject) -> *mut PyObject {
-    guard(std::ptr::null_mut(), || match st(o).step()? {
-        Step::Yield(value) => Ok(value.into_ptr()),
-        Step::Return(value) if value.is_none() => Ok(std::ptr::null_mut()),
-        Step::Return(value) => crate::raw::future_iter::stop_iteration(&value),
-    })
+    awaiting::iternext(|| st(o).step())
 }
 
 unsafe extern "C" fn am_send(o: *mut PyObject, _: *mut PyObject, out: *mut *mut PyObject) -> ffi::PySendResult {
-    let mut answer = std::ptr::null_mut();
-    let result = guard(ffi::PySendResult::PYGEN_ERROR, || match st(o).step()? {
-        Step::Yield(value) => {
-            answer = value.into_ptr();
-            Ok(ffi::PySendResult::PYGEN_NEXT)
-        }
-        Step::Return(value) => {
-            answer = value.into_ptr();
-            Ok(ffi::PySendResult::PYGEN_RETURN)
-        }
-    });
     // SAFETY: the interpreter passes a valid place.
-    unsafe { *out = answer };
-    result
+    unsafe { awaiting::am_send(out, || st(o).step()) }
 }
 
 unsafe extern "C" fn m_send(o: *mut PyObject, _: *mut PyObject) -> *mut PyObject {
-    guard(std::ptr::null_mut(), || match st(o).step()? {
-        Step::Yield(value) => Ok(value.into_ptr()),
-        Step::Return(value) if value.is_none() => {
-            // SAFETY: StopIteration is alive.
-            Err(raise_object(call(unsafe { ffi::PyExc_StopIteration }, &[])?))
-        }
-        Step::Return(value) => crate::raw::future_iter::stop_iteration(&value),
-    })
+    awaiting::send(|| st(o).step())
 }
 
 fn throw(o: *mut PyObject, args: Args) -> R<Obj> {
