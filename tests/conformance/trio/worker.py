@@ -84,10 +84,12 @@ def main() -> int:
     plugin = importlib.import_module("trio._tests.pytest_plugin")
     done = set(options.not_again.read_text().splitlines()) if options.not_again else set()
     arguments = [str(path), "--rootdir", str(path.parent), "-p", "no:cacheprovider"]
-    for other in ("asyncio", "anyio", "hypothesispytest"):
+    for other in ("asyncio", "anyio", "hypothesispytest", "segue"):
         arguments += ["-p", f"no:{other}"]
     # As Trio's own configuration has it.
     arguments += ["-c", str(Path(__file__).with_name("empty.ini")), "-W", "error", "-o", "xfail_strict=true"]
+    # Segue has a plugin for pytest, so that pytest wants to rewrite it, and is here before pytest is.
+    arguments += ["-W", "ignore:Module already imported:pytest.PytestAssertRewriteWarning"]
     arguments += ["--tb=short", "-q", "--no-header", "--run-slow"]
     if options.expression:
         arguments += ["-k", options.expression]
