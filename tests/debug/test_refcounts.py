@@ -11,6 +11,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import gc
+import logging
 import os
 import signal
 import socket
@@ -19,7 +20,7 @@ import subprocess
 import sys
 import tracemalloc
 from collections import Counter
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterator
 from typing import Any
 
 import pytest
@@ -32,7 +33,7 @@ ROUNDS = 20
 WINDOWS = 8
 ALLOWED_OBJECTS = ROUNDS // 2
 ALLOWED_REFERENCES = ROUNDS // 2
-ALLOWED_BYTES = ROUNDS * (80 if sys.flags.dev_mode else 40)  # debug logging leaves lines and type names in caches
+ALLOWED_BYTES = ROUNDS * 40
 """For each round less than any object that the collector looks after."""
 
 Path = Callable[[], Awaitable[None]]
@@ -506,6 +507,14 @@ def leaks(run_rounds: Callable[[int], None]) -> dict[str, int]:
         return found
     finally:
         tracemalloc.stop()
+
+
+@pytest.fixture(autouse=True)
+def nothing_is_logged() -> Iterator[None]:
+    """pytest keeps every record of a test until its end, and with it the traceback, its frames and their objects."""
+    logging.disable()
+    yield
+    logging.disable(logging.NOTSET)
 
 
 @pytest.mark.parametrize("name", PATHS)
