@@ -2,12 +2,15 @@
 
 asyncio keeps a WeakSet of all tasks, to which every task adds a weak reference when it is created. Segue's tasks are in
 a list of the Rust core instead, which costs next to nothing; this set takes them over when somebody looks. It replaces
-the set inside asyncio's WeakSet when the first task of Segue is created, never on import.
+the set inside asyncio's WeakSet when the first task of Segue is created, never on import. From 3.14 on asyncio keeps
+its tasks in a list itself, and there is only one reason to know that somebody looks: tasks of nurseries that have not
+begun are made only then (see `structured/start.rs`).
 """
 
 from __future__ import annotations
 
 import asyncio.tasks
+import sys
 import weakref
 from collections.abc import Iterator
 from typing import Any
@@ -43,11 +46,37 @@ class TaskRefs(set[Any]):
         return set(set.__iter__(self))
 
 
-def install() -> None:
-    """Called once, by the core, before its first task is listed."""
-    tasks: Any = getattr(asyncio.tasks, "_scheduled_tasks", None)
-    if tasks is None:  # 3.11
-        tasks = asyncio.tasks._all_tasks  # type: ignore[attr-defined]
+def install() -> bool:
+    """Called once by the core, before its first task is listed or noted. False: looking can't be noticed here."""
+    tasks = _all_refs()
+    if tasks is None:
+        return False
     refs = TaskRefs(tasks.data)
     refs._remove = tasks._remove
     tasks.data = refs
+    return True
+
+
+def _all_refs() -> Any:
+    """The WeakSet of tasks that `asyncio.all_tasks()` looks at; None if it can't be found."""
+    private: Any = asyncio.tasks
+    if sys.version_info < (3, 12):
+        return private._all_tasks
+    if sys.version_info < (3, 14):
+        return private._scheduled_tasks
+    # From 3.14 on it is a variable of the C module. What is registered gets a weak reference in it, whose callback
+    # knows it.
+    probe = _Probe()
+    asyncio._register_task(probe)
+    try:
+        (ref,) = weakref.getweakrefs(probe)
+        tasks = ref.__callback__.__defaults__[0]()
+    except (ValueError, AttributeError, TypeError, IndexError):
+        return None
+    finally:
+        asyncio._unregister_task(probe)
+    return tasks if isinstance(tasks, weakref.WeakSet) else None
+
+
+class _Probe:
+    """Stands for a task for a moment."""

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import functools
 import gc
 import logging
 import os
@@ -408,6 +409,63 @@ async def tls() -> None:
     await server.wait_closed()
 
 
+# ---- structured concurrency -----------------------------------------------------------------------
+
+
+class Waiting:
+    async def wait(self, event: segue.Event) -> None:
+        await event.wait()
+
+
+@path
+async def nurseries() -> None:
+    event = segue.Event()
+    waiting = Waiting()
+    async with segue.open_nursery() as nursery:
+        for i in range(10):
+            nursery.start_soon(noop, i)
+            nursery.start_soon(waiting.wait, event, name=f"n{i}")
+        nursery.start_soon(functools.partial(waiting.wait, event))
+        assert len(nursery.child_tasks) == 21
+        await segue.sleep(0)
+        event.set()
+    with segue.move_on_after(0):
+        async with segue.open_nursery() as nursery:
+            nursery.start_soon(segue.sleep_forever)
+            nursery.start_soon(waiting.wait, segue.Event())
+
+
+async def failing(text: str) -> None:
+    await segue.sleep(0)
+    raise ValueError(text)
+
+
+@path
+async def nurseries_that_fail() -> None:
+    with contextlib.suppress(ExceptionGroup):
+        async with segue.open_nursery() as nursery:
+            nursery.start_soon(failing, "expected")
+            nursery.start_soon(segue.sleep_forever)
+
+
+@path
+async def channels_and_locks() -> None:
+    send, receive = segue.open_memory_channel[int](0)
+    lock, limiter, event = segue.Lock(), segue.CapacityLimiter(2), segue.Event()
+
+    async def produce() -> None:
+        async with send:
+            for i in range(10):
+                async with lock, limiter:
+                    await send.send(i)
+        event.set()
+
+    async with segue.open_nursery() as nursery:
+        nursery.start_soon(produce)
+        assert [i async for i in receive] == list(range(10))
+    await event.wait()
+
+
 # ---- processes, signals, threads -----------------------------------------------------------------
 
 
@@ -443,6 +501,8 @@ async def threads() -> None:
 def settle() -> None:
     for _ in range(3):
         gc.collect()
+    if sys.version_info < (3, 12):
+        sys._clear_type_cache()  # it keeps every name that was ever looked up: debug mode makes reprs, which make names
 
 
 def objects() -> Counter[str]:

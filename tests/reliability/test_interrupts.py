@@ -5,6 +5,7 @@ loop.call_soon, and on Segue no Python code runs at all. Each program is a proce
 signal to this one would end the test.
 """
 
+import os
 import signal
 import subprocess
 import sys
@@ -28,10 +29,14 @@ def keep_busy(loop):
 """
 
 
-def start(loop_name, program):
+def start(loop_name, program, **environment):
     source = BUSY + textwrap.dedent(program)
     return subprocess.Popen(
-        [sys.executable, "-c", source, loop_name], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+        [sys.executable, "-c", source, loop_name],
+        env=os.environ | environment,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
     )
 
 
@@ -46,7 +51,9 @@ def finish(process, status):
     return output, errors
 
 
-def test_ctrl_c_in_run_forever(loop_name):
+@pytest.mark.parametrize("debug", ["", "1"], ids=["", "debug"])
+def test_ctrl_c_in_run_forever(loop_name, debug):
+    """In debug mode the loop describes each callback, for which Python code runs: Ctrl-C may come there."""
     process = start(
         loop_name,
         """
@@ -60,6 +67,7 @@ def test_ctrl_c_in_run_forever(loop_name):
         assert loop.run_until_complete(asyncio.sleep(0.01, "usable")) == "usable"
         loop.close()
         """,
+        PYTHONASYNCIODEBUG=debug,
     )
     assert process.stdout.readline() == "busy\n"
     process.send_signal(signal.SIGINT)

@@ -827,7 +827,7 @@ def test_rule_22_the_virtual_clock_jumps_only_when_nobody_can_run_or_waits_for_q
 
 
 TRACED = """
-import asyncio, segue, segue.trio
+import asyncio, segue, segue.trio, sys
 from segue.testing import MockClock
 
 async def worker(name, lock, send):
@@ -844,8 +844,10 @@ async def main():
     lock = segue.Lock()
     with segue.move_on_after(30):
         async with segue.open_nursery() as nursery:
+            garbage = [object() for _ in range(int(sys.argv[1]))]  # other objects at other addresses
             for i in range(40):
                 nursery.start_soon(worker, "worker" + "x" * i, lock, send)
+                garbage.append(bytearray(len(garbage) % 500))
             async with asyncio.TaskGroup() as group:
                 for i in range(5):
                     group.create_task(worker("task" + "x" * i, lock, send))
@@ -863,8 +865,10 @@ def test_rule_23_the_same_program_gives_the_same_trace_in_every_process() -> Non
     import sys
 
     traces = {
-        subprocess.check_output([sys.executable, "-c", TRACED], env={**os.environ, "PYTHONHASHSEED": seed}, text=True)
-        for seed in ("0", "1", "random")
+        subprocess.check_output(
+            [sys.executable, "-c", TRACED, garbage], env={**os.environ, "PYTHONHASHSEED": seed}, text=True
+        )
+        for seed, garbage in (("0", "0"), ("1", "1777"), ("random", "3331"))
     }
     assert len(traces) == 1 and traces.pop().count("got worker") > 5
 

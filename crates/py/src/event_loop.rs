@@ -71,6 +71,7 @@ pub struct LoopCore {
     pub datagrams: Cell<Option<Box<net::datagram::Batch>>>,
     pub tls_buffers: crate::tls::buffers::Buffers,
     pub contexts: contexts::Pool,
+    pub starts: crate::structured::start::Starts,
     closed: Cell<bool>,
     /// The thread that runs the loop (as `threading.get_ident`); 0 while it doesn't run.
     thread: Cell<u64>,
@@ -371,6 +372,12 @@ fn fileno_of<'py>(o: &Bound<'py, PyAny>) -> PyResult<Bound<'py, PyAny>> {
     })
 }
 
+impl Drop for LoopCore {
+    fn drop(&mut self) {
+        self.starts.forget(self);
+    }
+}
+
 #[pymethods]
 impl LoopCore {
     #[new]
@@ -390,6 +397,7 @@ impl LoopCore {
             datagrams: Cell::new(None),
             tls_buffers: Default::default(),
             contexts: Default::default(),
+            starts: Default::default(),
             closed: Cell::new(false),
             thread: Cell::new(0),
             task_factory: Slot::default(),
@@ -456,12 +464,11 @@ impl LoopCore {
     }
 
     /// Lets go of everything scheduled and watched; the loop is closed.
-    fn _close_core(&self) {
-        let jobs = self.scheduler.take_all();
-        let sources = self.io.take_all();
-        self.contexts.clear();
-        drop(jobs);
-        drop(sources);
+    fn _close_core(&self) -> PyResult<()> {
+        // As tasks, they say that they never ran.
+        let made = crate::structured::start::make_all(self);
+        self.drop_everything();
+        Ok(made?)
     }
 
     fn stop(&self) {
@@ -648,7 +655,7 @@ impl LoopCore {
     }
 
     fn __clear__(&self) {
-        self._close_core();
+        self.drop_everything();
         self.task_factory.clear();
         self.overrides.clear();
     }
@@ -657,6 +664,15 @@ impl LoopCore {
 use pyo3::{PyTraverseError, PyVisit};
 
 impl LoopCore {
+    fn drop_everything(&self) {
+        self.starts.forget(self);
+        let jobs = self.scheduler.take_all();
+        let sources = self.io.take_all();
+        self.contexts.clear();
+        drop(jobs);
+        drop(sources);
+    }
+
     fn unwatch(&self, py: Python<'_>, fd: &Bound<'_, PyAny>, direction: Direction) -> PyResult<bool> {
         if self.closed.get() {
             return Ok(false);

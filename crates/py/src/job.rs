@@ -4,6 +4,7 @@ use net::Readiness;
 use pyo3::ffi;
 
 use crate::raw::Obj;
+use crate::structured::start::Note;
 
 pub enum Job {
     /// A Handle made by `call_soon`.
@@ -12,6 +13,8 @@ pub enum Job {
     Timer(Obj),
     /// The next step of a task: its first, or the one after a bare yield.
     Step(Obj),
+    /// The first step of a nursery's task that may not be made yet.
+    Start(Note),
     /// A step that throws.
     Throw { task: Obj, exc: Obj },
     /// What a task awaited is done.
@@ -32,6 +35,7 @@ impl Job {
     ) -> Result<(), pyo3::PyTraverseError> {
         match self {
             Job::Handle(a) | Job::Timer(a) | Job::Step(a) | Job::Deadline(a) => f(a),
+            Job::Start(note) => note.visit(f),
             Job::Throw { task, exc } => f(task).and_then(|()| f(exc)),
             Job::Wake { task, future } => f(task).and_then(|()| f(future)),
             Job::Callback { call, future, context } => f(call).and_then(|()| f(future)).and_then(|()| f(context)),

@@ -10,6 +10,7 @@ use crate::raw::future;
 use crate::raw::globals::{attr, globals, import};
 use crate::raw::heap_type::{add_method, fast, no_args};
 use crate::raw::obj::{call_kw, call_method, call_method_kw, type_error, Raised};
+use crate::raw::task::FirstStep;
 use crate::raw::{handle, task, Obj, R};
 
 fn core<'a>(slf: *mut PyObject) -> &'a LoopCore {
@@ -257,7 +258,8 @@ fn create_task(slf: *mut PyObject, args: Args) -> R<Obj> {
         }
         eager = crate::raw::obj::is_true(eager_start)?;
     }
-    task::new_on(core, &task::New { coro, loop_: slf, name, named_after: std::ptr::null_mut(), context, eager })
+    let first_step = if eager { FirstStep::Eager } else { FirstStep::Soon };
+    task::new_on(core, &task::New { coro, loop_: slf, name, named_after: std::ptr::null_mut(), context, first_step })
 }
 
 /// Whether this interpreter's `create_task` passes further keywords on to the task: 3.14 and later releases of 3.13.

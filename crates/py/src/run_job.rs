@@ -13,8 +13,9 @@ use sched::{Clock, Flow};
 use crate::event_loop::LoopCore;
 use crate::io::{Ready, Watcher};
 use crate::job::Job;
-use crate::raw::obj::{call, call_method, is_interrupt, raise_object, take_raised};
+use crate::raw::obj::{call, call_method, forget_raised, is_interrupt, raise_object, take_raised};
 use crate::raw::{handle, registry, task, task_step, Obj, Raised, R};
+use crate::structured::start::{self, Note};
 
 impl LoopCore {
     /// Runs a job; an interrupt that it raised breaks the turn, every other exception is reported.
@@ -44,6 +45,16 @@ impl LoopCore {
     fn run(&self, slf: *mut PyObject, job: Job) -> Flow<Raised> {
         match job {
             Job::Step(task) => {
+                let result = task_step::step(task.as_ptr(), None);
+                return self.flow(slf, result, || What::Step(task));
+            }
+            Job::Start(note) => {
+                let task = match start::begin(self, &note) {
+                    Ok(Some(task)) => task,
+                    Ok(None) => return Flow::Continue,
+                    Err(Raised) => return self.failed(slf, &What::Start(note)),
+                };
+                drop(note);
                 let result = task_step::step(task.as_ptr(), None);
                 return self.flow(slf, result, || What::Step(task));
             }
@@ -83,7 +94,7 @@ impl LoopCore {
                 let result = crate::cancel_scope::deadline_reached(&scope);
                 self.flow(slf, result, || What::Source(scope))
             }
-            Job::Step(_) | Job::Wake { .. } | Job::Throw { .. } => unreachable!("has run above"),
+            Job::Step(_) | Job::Start(_) | Job::Wake { .. } | Job::Throw { .. } => unreachable!("has run above"),
         }
     }
 
@@ -197,6 +208,7 @@ fn describe(job: &Job) -> String {
         Job::Handle(o) | Job::Timer(o) => describe_callable(handle::Handle::of(o).callback_ptr()),
         Job::Step(task) | Job::Throw { task, .. } | Job::Wake { task, .. } => describe_task(task.as_ptr()),
         Job::Callback { call, .. } => describe_callable(call.as_ptr()),
+        Job::Start(note) => describe_callable(note.function()),
         Job::Io { .. } => "A transport's or watched descriptor's callback".to_owned(),
     }
 }
@@ -207,19 +219,29 @@ fn describe_callable(o: *mut PyObject) -> String {
     }
     // SAFETY: attached; alive.
     let o = unsafe { Bound::from_borrowed_ptr(Python::assume_attached(), o) };
-    if let Ok(owner) = o.getattr(intern!(o.py(), "__self__")) {
-        if crate::raw::future::is_task(owner.as_ptr()) {
-            return describe_task(owner.as_ptr());
-        }
+    match o.getattr(intern!(o.py(), "__self__")) {
+        Ok(owner) if crate::raw::future::is_task(owner.as_ptr()) => return describe_task(owner.as_ptr()),
+        Ok(_) => {}
+        Err(e) => forget(e),
     }
     let name = o.getattr(intern!(o.py(), "__qualname__")).and_then(|n| n.extract::<String>());
-    format!("Callback {}", name.unwrap_or_else(|_| crate::raw::globals::repr(o.as_ptr())))
+    let name = name.unwrap_or_else(|e| {
+        forget(e);
+        crate::raw::globals::repr(o.as_ptr())
+    });
+    format!("Callback {name}")
 }
 
 fn describe_task(o: *mut PyObject) -> String {
     // SAFETY: attached; a task of ours.
     let (py, s) = unsafe { (Python::assume_attached(), task::state(o)) };
-    let name = task::name(o).map(|n| n.bound(py).to_string()).unwrap_or_default();
+    let name = match task::name(o) {
+        Ok(name) => name.bound(py).to_string(),
+        Err(Raised) => {
+            forget_raised();
+            String::new()
+        }
+    };
     let coro = s.coro.obj_or_none();
     let coro = coro.bound(py);
     let place = coro.getattr(intern!(py, "cr_code")).and_then(|code| {
@@ -230,14 +252,23 @@ fn describe_task(o: *mut PyObject) -> String {
     });
     match place {
         Ok(place) => format!("Task {name} ({place})"),
-        Err(_) => format!("Task {name}"),
+        Err(e) => {
+            forget(e);
+            format!("Task {name}")
+        }
     }
+}
+
+fn forget(e: PyErr) {
+    let Raised = Raised::from(e);
+    forget_raised();
 }
 
 /// What ran, kept for reports.
 enum What {
     Handle(Obj),
     Step(Obj),
+    Start(Note),
     Callback { call: Obj, future: Obj, context: Obj },
     Source(Obj),
 }
@@ -248,6 +279,7 @@ impl What {
         Some(match job {
             Job::Handle(o) | Job::Timer(o) => What::Handle(o.clone()),
             Job::Step(task) | Job::Throw { task, .. } | Job::Wake { task, .. } => What::Step(task.clone()),
+            Job::Start(note) => What::Start(note.clone()),
             Job::Callback { call, future, context } => {
                 What::Callback { call: call.clone(), future: future.clone(), context: context.clone() }
             }
@@ -267,6 +299,7 @@ impl What {
                 let step = task::step_callable(task.as_ptr())?;
                 handle::new(loop_, step.as_ptr(), &[], Obj::none())
             }
+            What::Start(note) => handle::new(loop_, note.function(), &[], Obj::none()),
             What::Callback { call, future, context } => {
                 handle::new(loop_, call.as_ptr(), &[future.as_ptr()], context.clone())
             }

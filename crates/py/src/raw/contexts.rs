@@ -11,7 +11,7 @@ use pyo3::ffi::{self, PyObject};
 
 use super::globals::globals;
 use super::heap_type::is_weakly_referenced;
-use super::obj::{Obj, R};
+use super::obj::{Obj, Slot, R};
 
 /// Where a thread state has its current context, and a context its variables: in bytes from the beginning.
 #[derive(Clone, Copy)]
@@ -83,6 +83,8 @@ pub struct Pool {
     kept: UnsafeCell<Vec<Obj>>,
     /// How few were in it at the least since [`Pool::drop_unused`]: the first so many have not served.
     unused: Cell<usize>,
+    /// A copy of the context in which tasks were last started; see [`Pool::snapshot`].
+    snapshot: Slot,
 }
 
 const KEEP: usize = 1024;
@@ -113,6 +115,27 @@ impl Pool {
         }
         // SAFETY: a new reference or null with an error.
         unsafe { Obj::owned(ffi::PyContext_CopyCurrent()) }
+    }
+
+    /// A context with the variables that the current one has now, for [`copy_of_snapshot`]. Nobody enters it: tasks that are started
+    /// one after the other share it.
+    #[inline]
+    pub fn snapshot(&self) -> R<Obj> {
+        if let (Some(snapshot), Some(layout)) = (self.snapshot.obj(), globals().context_layout) {
+            // SAFETY: the layout was tried; a thread state and a context that are alive.
+            unsafe {
+                let current = word(ffi::PyThreadState_Get(), layout.current);
+                if !current.is_null() && word(current, layout.vars) == word(snapshot.as_ptr(), layout.vars) {
+                    return Ok(snapshot);
+                }
+            }
+        }
+        // SAFETY: a new reference or null with an error.
+        let snapshot = unsafe { Obj::owned(ffi::PyContext_CopyCurrent()) }?;
+        if globals().context_layout.is_some() {
+            self.snapshot.set(snapshot.clone());
+        }
+        Ok(snapshot)
     }
 
     /// As [`Pool::copy_current`] where none was given.
@@ -157,6 +180,7 @@ impl Pool {
 
     /// Lets go of those that have not served since this was last called.
     pub fn drop_unused(&self) {
+        self.snapshot.clear();
         let unused: Vec<Obj> = self.with(|kept| {
             let unused = self.unused.get().min(kept.len());
             let gone = kept.drain(..unused).collect();
@@ -168,13 +192,27 @@ impl Pool {
 
     #[inline]
     pub fn clear(&self) {
+        self.snapshot.clear();
         // Dropped after the list is empty: what their variables held may run Python.
         let all = self.with(|kept| if kept.is_empty() { Vec::new() } else { std::mem::take(kept) });
         drop(all);
     }
 
     pub fn try_for_each<E>(&self, f: &mut impl FnMut(&Obj) -> Result<(), E>) -> Result<(), E> {
+        self.snapshot.borrowed().map_or(Ok(()), &mut *f)?;
         // SAFETY: the collector's visitor calls no Python.
         unsafe { &*self.kept.get() }.iter().try_for_each(f)
+    }
+}
+
+/// A context of one's own out of a [`Pool::snapshot`].
+pub fn copy_of_snapshot(snapshot: &Obj) -> R<Obj> {
+    // SAFETY: alive; a new reference or null with an error.
+    unsafe {
+        // Nobody else has it.
+        if ffi::Py_REFCNT(snapshot.as_ptr()) == 1 {
+            return Ok(snapshot.clone());
+        }
+        Obj::owned(ffi::PyContext_Copy(snapshot.as_ptr()))
     }
 }

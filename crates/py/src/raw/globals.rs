@@ -102,6 +102,7 @@ pub struct Globals {
     pub handle_layout: super::handle::Layout,
     /// None on an interpreter whose contexts look different.
     pub context_layout: Option<super::contexts::Layout>,
+    pub loops_with_notes: crate::structured::start::Loops,
     /// None where asyncio's streams aren't what we know.
     pub streams: Option<crate::transport::streams::Originals>,
 }
@@ -192,6 +193,7 @@ pub fn init(loop_type: *mut PyTypeObject) -> R<()> {
         registry: super::registry::Registry::new(&c)?,
         handle_layout: super::handle::Layout::new(handle_base, timer_base, &names)?,
         context_layout: super::contexts::find_layout()?,
+        loops_with_notes: Default::default(),
         streams: crate::transport::streams::Originals::find(&names)?,
         names,
     };
@@ -213,7 +215,7 @@ pub fn repr(obj: *mut PyObject) -> String {
         match Obj::owned(ffi::PyObject_Repr(obj)).and_then(|r| super::args::text_of(r.as_ptr()).map(str::to_owned)) {
             Ok(text) => text,
             Err(_) => {
-                ffi::PyErr_Clear();
+                super::obj::forget_raised();
                 format!("<{} object>", std::ffi::CStr::from_ptr((*ffi::Py_TYPE(obj)).tp_name).to_string_lossy())
             }
         }

@@ -193,6 +193,12 @@ impl Slot {
         (!ptr.is_null()).then(|| unsafe { Obj::borrowed(ptr) })
     }
 
+    /// The value as it is held here.
+    pub fn borrowed(&self) -> Option<&Obj> {
+        // SAFETY: a Slot is transparent over a pointer, and so is an Obj, which is never null; both own one reference.
+        self.is_set().then(|| unsafe { &*std::ptr::from_ref(self).cast::<Obj>() })
+    }
+
     /// The value, or None where there is none: for getters.
     pub fn obj_or_none(&self) -> Obj {
         self.obj().unwrap_or_else(Obj::none)
@@ -364,6 +370,17 @@ pub fn is_interrupt(exc: *mut PyObject) -> bool {
     unsafe { is_instance(exc, ffi::PyExc_KeyboardInterrupt) || is_instance(exc, ffi::PyExc_SystemExit) }
 }
 
+/// What was raised is nobody's: for descriptions that are best effort. Ctrl-C, which any Python code may raise, comes again.
+pub fn forget_raised() {
+    let Some(exc) = take_raised() else { return };
+    // SAFETY: the class is always alive; the simulated signal is handled when Python code next runs.
+    unsafe {
+        if is_instance(exc.as_ptr(), ffi::PyExc_KeyboardInterrupt) {
+            ffi::PyErr_SetInterrupt();
+        }
+    }
+}
+
 /// Hands the raised exception to `sys.unraisablehook`: for places where Python has nobody else to tell.
 pub fn write_unraisable(about: *mut PyObject) {
     // SAFETY: `about` is null or alive.
@@ -433,6 +450,13 @@ extern "C" {
     static mut PyMethod_Type: ffi::PyTypeObject;
     fn PyMethod_Function(method: *mut PyObject) -> *mut PyObject;
     fn PyMethod_Self(method: *mut PyObject) -> *mut PyObject;
+}
+
+/// The function inside of a bound method, borrowed; None for what is no method.
+#[inline(always)]
+pub fn function_of_method(o: *mut PyObject) -> Option<*mut PyObject> {
+    // SAFETY: alive; the accessor comes after the type check.
+    unsafe { (ffi::Py_TYPE(o) == &raw mut PyMethod_Type).then(|| PyMethod_Function(o)) }
 }
 
 /// What the interpreter itself looks a method up with before it calls it: no method object is made. It isn't part of the API,

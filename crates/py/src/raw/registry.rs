@@ -60,22 +60,29 @@ fn link<'a>(task: *mut PyObject) -> &'a Link {
 
 /// The task shows in `all_tasks()` until it is done or gone.
 pub fn register(task: *mut PyObject) -> R<()> {
-    let r = registry();
-    if !r.installed.replace(true) {
-        let module = import("segue._task_refs")?;
-        super::obj::call(attr(&module, "install")?.as_ptr(), &[])?;
-    }
+    looking_is_noticed()?;
     let l = link(task);
     if l.listed.replace(true) {
         return Ok(());
     }
-    let first = r.first.replace(task);
+    let first = registry().first.replace(task);
     l.previous.set(std::ptr::null_mut());
     l.next.set(first);
     if !first.is_null() {
         link(first).previous.set(task);
     }
     Ok(())
+}
+
+/// Whether [`take_unlisted`] is called before somebody gets to see all tasks.
+#[inline(always)]
+pub fn looking_is_noticed() -> R<bool> {
+    let r = registry();
+    if !r.installed.replace(true) {
+        let module = import("segue._task_refs")?;
+        super::obj::call(attr(&module, "install")?.as_ptr(), &[])?;
+    }
+    Ok(true)
 }
 
 /// The task is done.
@@ -104,6 +111,7 @@ pub fn unlist(task: *mut PyObject) {
 
 /// Takes all tasks out of the list, as a Python list: they are about to be listed in asyncio's WeakSet.
 pub fn take_unlisted() -> R<Obj> {
+    crate::structured::start::make_all_everywhere()?;
     // SAFETY: a new list; the tasks are alive while they are linked. A finaliser that runs meanwhile may unlink others,
     // so the first one is looked up anew each time.
     unsafe {

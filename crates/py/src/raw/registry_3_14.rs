@@ -3,6 +3,7 @@
 //! There asyncio keeps its tasks in a list through the C structs, which lie (zeroed) at the front of ours, so everything
 //! goes through its own functions. `registry.rs` is the same for earlier versions.
 
+use std::cell::Cell;
 use std::ffi::c_void;
 
 use pyo3::ffi::{self, PyObject};
@@ -21,6 +22,7 @@ pub struct Registry {
     current: *mut PyObject,
     register_eager: *mut PyObject,
     unregister_eager: *mut PyObject,
+    looking_is_noticed: Cell<Option<bool>>,
     add_waiter: *mut PyObject,
     discard_waiter: *mut PyObject,
     /// Where in a C future the one that awaits it is kept; 0 if it could not be found.
@@ -50,6 +52,7 @@ impl Registry {
             register_eager: function("_register_eager_task")?,
             unregister_eager: function("_unregister_eager_task")?,
             discard_waiter: function("future_discard_from_awaited_by")?,
+            looking_is_noticed: Cell::new(None),
             awaited_by,
             shown: find_shown(c, awaited_by)?,
             add_waiter,
@@ -128,6 +131,17 @@ pub fn register(task: *mut PyObject) -> R<()> {
     call(registry().register, &[task]).map(drop)
 }
 
+/// Whether [`take_unlisted`] is called before somebody gets to see all tasks.
+pub fn looking_is_noticed() -> R<bool> {
+    if let Some(known) = registry().looking_is_noticed.get() {
+        return Ok(known);
+    }
+    let module = super::globals::import("segue._task_refs")?;
+    let answer = super::obj::is_true(call(attr(&module, "install")?.as_ptr(), &[])?.as_ptr())?;
+    registry().looking_is_noticed.set(Some(answer));
+    Ok(answer)
+}
+
 /// The task is done. `all_tasks()` would leave it out, but debuggers show what is listed.
 pub fn done(task: *mut PyObject) {
     if call(registry().unregister, &[task]).is_err() {
@@ -143,8 +157,9 @@ pub fn unlist(_task: *mut PyObject) {}
 #[repr(C)]
 pub struct Link;
 
-/// Every task is listed at once.
+/// Every task is listed once it is made.
 pub fn take_unlisted() -> R<Obj> {
+    crate::structured::start::make_all_everywhere()?;
     // SAFETY: a new list.
     unsafe { Obj::owned(ffi::PyList_New(0)) }
 }

@@ -99,7 +99,18 @@ pub struct New {
     /// Without a name: the function that it is named after, once somebody asks.
     pub named_after: *mut PyObject,
     pub context: *mut PyObject,
-    pub eager: bool,
+    pub first_step: FirstStep,
+}
+
+/// When a task begins.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub enum FirstStep {
+    /// In the next turn.
+    Soon,
+    /// Before whoever makes it goes on.
+    Eager,
+    /// Whoever makes it lets it make its first step, from the ready queue.
+    ByCaller,
 }
 
 fn is_none_or_null(p: *mut PyObject) -> bool {
@@ -161,10 +172,11 @@ fn begin(o: *mut PyObject, new: &New) -> R<()> {
             core.overrides.tell_of_task("spawned", o);
         }
     }
-    if new.eager && is_running(s)? {
-        return task_step::eager_start(o);
+    match new.first_step {
+        FirstStep::Eager if is_running(s)? => return task_step::eager_start(o),
+        FirstStep::Eager | FirstStep::Soon => schedule_first_step(o, s)?,
+        FirstStep::ByCaller => {}
     }
-    schedule_first_step(o, s)?;
     super::registry::register(o)
 }
 
@@ -203,7 +215,7 @@ pub fn new_on(core: &LoopCore, new: &New) -> R<Obj> {
     }
     begin(o.as_ptr(), new)?;
     // Until it suspends it is on the ready queue, and so no garbage: the collector need not look at it. Many tasks never suspend.
-    if !new.eager && core.is_running() && !core.through_call_soon.get() {
+    if new.first_step != FirstStep::Eager && core.is_running() && !core.through_call_soon.get() {
         // SAFETY: just made, and tracked by its allocation.
         unsafe { ffi::PyObject_GC_UnTrack(o.as_ptr().cast()) };
     }
@@ -235,7 +247,8 @@ unsafe extern "C" fn tp_init(o: *mut PyObject, args: *mut PyObject, kwargs: *mut
         future::init(o, loop_)?;
         let eager = !is_none_or_null(eager) && is_true(eager)?;
         let loop_ = st(o).future.loop_.get();
-        begin(o, &New { coro, loop_, name, named_after: std::ptr::null_mut(), context, eager }).map(|()| 0)
+        let first_step = if eager { FirstStep::Eager } else { FirstStep::Soon };
+        begin(o, &New { coro, loop_, name, named_after: std::ptr::null_mut(), context, first_step }).map(|()| 0)
     })
 }
 
@@ -495,6 +508,16 @@ unsafe extern "C" fn tp_new(class: *mut PyTypeObject, _: *mut PyObject, _: *mut 
     unsafe { ffi::PyType_GenericAlloc(class, 0) }
 }
 
+/// By number, not by address: sets of tasks are then iterated in the same order in every run of a program, and what asyncio does over
+/// such sets (a TaskGroup cancels one) happens in that order.
+unsafe extern "C" fn tp_hash(o: *mut PyObject) -> ffi::Py_hash_t {
+    match st(o).id.get() {
+        // Not on a loop of ours.
+        0 => (o as isize) >> 4,
+        id => (id & (isize::MAX as u64)) as ffi::Py_hash_t,
+    }
+}
+
 unsafe extern "C" fn tp_repr(o: *mut PyObject) -> *mut PyObject {
     super::obj::guard(std::ptr::null_mut(), || repr(o).map(Obj::into_ptr))
 }
@@ -609,6 +632,10 @@ pub fn make_type(g: &Globals) -> R<*mut PyTypeObject> {
         attribute(c"_num_cancels_requested", g_requests, None),
         attribute(c"_log_destroy_pending", g_log_destroy_pending, Some(s_log_destroy_pending)),
     ]);
+    // SAFETY: a type that is ready.
+    let Some(object_compare) = (unsafe { ffi::PyBaseObject_Type.tp_richcompare }) else {
+        return Err(runtime_error("object has no comparison"));
+    };
     Definition {
         name: c"segue._core.Task",
         size: future::offset() + std::mem::size_of::<TaskState>(),
@@ -621,6 +648,9 @@ pub fn make_type(g: &Globals) -> R<*mut PyTypeObject> {
             slot(ffi::Py_tp_clear, tp_clear as *mut c_void),
             slot(ffi::Py_tp_finalize, tp_finalize as *mut c_void),
             slot(ffi::Py_tp_repr, tp_repr as *mut c_void),
+            slot(ffi::Py_tp_hash, tp_hash as *mut c_void),
+            // Not inherited by who has a hash of its own: equal is who is the same.
+            slot(ffi::Py_tp_richcompare, object_compare as *mut c_void),
             slot(ffi::Py_tp_iter, future::am_await as *mut c_void),
             slot(ffi::Py_am_await, future::am_await as *mut c_void),
             slot(ffi::Py_tp_doc, c"A coroutine that runs on a loop; asyncio.Task in Rust.".as_ptr() as *mut c_void),

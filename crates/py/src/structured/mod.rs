@@ -9,6 +9,7 @@
 //! | [`event`], [`lock`], [`semaphore`], [`limiter`], [`channel`] | one kind of object each |
 //! | [`reschedule`] | a wait that Python code ends |
 //! | [`nursery`] | starting a nursery's tasks, and noticing their end |
+//! | [`start`] | tasks that are started and haven't begun |
 //!
 //! Semantics: Trio's, https://trio.readthedocs.io/en/stable/reference-core.html#synchronizing-and-communicating-between-tasks.
 //! Cancelling is decided elsewhere (`scope.rs`); here it only takes a wait out of its queue.
@@ -22,6 +23,7 @@ pub mod nursery;
 pub mod parking_lot;
 pub mod reschedule;
 pub mod semaphore;
+pub mod start;
 pub mod wait;
 pub mod waiters;
 

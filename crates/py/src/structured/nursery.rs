@@ -11,6 +11,7 @@ use pyo3::prelude::*;
 use pyo3::types::{PyFrozenSet, PyList, PyListMethods, PySet};
 use pyo3::{PyTraverseError, PyVisit};
 
+use super::start;
 use super::wait::{self, Checkpoint, Operation, Wait};
 use super::{of, to_python};
 use sched::CancelSource;
@@ -22,8 +23,8 @@ use crate::fast_method;
 use crate::job::visit_raw;
 use crate::raw::args::Args;
 use crate::raw::heap_type::{add_method, fast};
-use crate::raw::obj::{call, call_method, runtime_error, type_error, Raised};
-use crate::raw::task::{self, New, TaskState};
+use crate::raw::obj::{call, call_method, runtime_error, take_raised, type_error, Raised};
+use crate::raw::task::{self, FirstStep, New, TaskState};
 use crate::raw::{Obj, Slot, R};
 
 /// What `segue.Nursery` builds on.
@@ -34,6 +35,8 @@ pub struct NurseryCore {
     loop_: Slot,
     /// The set of tasks that still run.
     children: Slot,
+    /// Children that are started and not made yet; see `start.rs`.
+    noted: Cell<usize>,
     /// The list of what the children, and the block itself, raised.
     exceptions: Slot,
     /// Calls of `start()` that are not over.
@@ -111,7 +114,8 @@ impl NurseryCore {
     fn close_if_done(&self) -> R<()> {
         // SAFETY: a set, emptied by the collector only.
         let running = unsafe { ffi::PySet_Size(self.children.get()) };
-        if self.body_runs.get() || running != 0 || self.starting.get() != 0 || self.closed.replace(true) {
+        let ended = !self.body_runs.get() && running == 0 && self.noted.get() == 0 && self.starting.get() == 0;
+        if !ended || self.closed.replace(true) {
             return Ok(());
         }
         if let Some(waiting) = self.waiting.take() {
@@ -121,23 +125,27 @@ impl NurseryCore {
         Ok(())
     }
 
-    /// Starts `function(*args)` as a child. The caller has checked that the nursery is open.
-    fn spawn(&self, o: *mut PyObject, function: *mut PyObject, coro: Obj, name: *mut PyObject) -> R<Obj> {
-        let Some(core) = LoopCore::of(self.loop_.get()) else {
-            return Err(runtime_error("this nursery's loop is gone"));
-        };
-        let new = New {
-            coro: coro.as_ptr(),
-            loop_: self.loop_.get(),
-            name,
-            named_after: function,
-            context: std::ptr::null_mut(),
-            eager: false,
-        };
+    fn core(&self) -> R<&LoopCore> {
+        LoopCore::of(self.loop_.get()).ok_or_else(|| runtime_error("this nursery's loop is gone"))
+    }
+
+    /// Makes the tasks that are only noted: somebody looks at the children.
+    fn make_noted(&self) -> R<()> {
+        match self.noted.get() {
+            0 => Ok(()),
+            _ => start::make_all(self.core()?),
+        }
+    }
+
+    /// Makes a child that runs `coro`. The caller has checked that the nursery is open.
+    fn spawn(&self, o: *mut PyObject, core: &LoopCore, child: Child) -> R<Obj> {
+        let Child { function, coro, name, context, first_step } = child;
+        let new =
+            New { coro: coro.as_ptr(), loop_: self.loop_.get(), name, named_after: function, context, first_step };
         let task = match task::new_on(core, &new) {
             Ok(task) => task,
             Err(Raised) => {
-                let exc = crate::raw::obj::take_raised();
+                let exc = take_raised();
                 let _ = call_method(crate::raw::globals::globals().names.close, &[coro.as_ptr()]);
                 return Err(exc.map_or(Raised, crate::raw::obj::raise_object));
             }
@@ -150,6 +158,48 @@ impl NurseryCore {
             s.nursery.set(Obj::borrowed(o));
         }
         Ok(task)
+    }
+}
+
+struct Child {
+    /// What the coroutine was made of, after which the task is named; null if it is named by its number.
+    function: *mut PyObject,
+    coro: Obj,
+    /// As it was given, or null.
+    name: *mut PyObject,
+    /// Null: a copy of the current one.
+    context: *mut PyObject,
+    first_step: FirstStep,
+}
+
+/// The child that was noted for `nursery`, which does not run yet.
+pub fn begin_noted(
+    core: &LoopCore,
+    nursery: &Obj,
+    function: &Obj,
+    coro: Obj,
+    name: *mut PyObject,
+    context: &Obj,
+) -> R<Obj> {
+    let (function, context) = (function.as_ptr(), context.as_ptr());
+    let child = Child { function, coro, name, context, first_step: FirstStep::ByCaller };
+    // SAFETY: notes are made by `start_soon`.
+    unsafe { of::<NurseryCore>(nursery.as_ptr()) }.spawn(nursery.as_ptr(), core, child)
+}
+
+/// A child is noted no more. What hindered making it is the nursery's failure, as if the child had raised it.
+pub fn noted_is_made(nursery: &Obj, made: R<Obj>) -> R<Option<Obj>> {
+    // SAFETY: notes are made by `start_soon`.
+    let nursery: &NurseryCore = unsafe { of(nursery.as_ptr()) };
+    nursery.noted.set(nursery.noted.get() - 1);
+    match made {
+        Ok(task) => Ok(Some(task)),
+        Err(Raised) => {
+            if let Some(exc) = take_raised() {
+                nursery.add(&exc, nursery.parent.obj_or_none().as_ptr())?;
+            }
+            nursery.close_if_done().map(|()| None)
+        }
     }
 }
 
@@ -217,6 +267,11 @@ fn start_soon(o: *mut PyObject, args: Args) -> R<Obj> {
     if nursery.closed.get() {
         return Err(runtime_error("Nursery is closed to new arrivals"));
     }
+    let core = nursery.core()?;
+    if start::note(core, o, function, rest, name)? {
+        nursery.noted.set(nursery.noted.get() + 1);
+        return Ok(Obj::none());
+    }
     // SAFETY: alive.
     let coro = unsafe {
         if ffi::PyCoro_CheckExact(function) != 0 {
@@ -241,7 +296,8 @@ fn start_soon(o: *mut PyObject, args: Args) -> R<Obj> {
     {
         return Err(not_a_coroutine(function, Some(&coro)));
     }
-    nursery.spawn(o, function, coro, name)?;
+    let child = Child { function, coro, name, context: std::ptr::null_mut(), first_step: FirstStep::Soon };
+    nursery.spawn(o, core, child)?;
     Ok(Obj::none())
 }
 fast_method!(m_start_soon, start_soon);
@@ -256,6 +312,7 @@ impl NurseryCore {
             loop_: Slot::default(),
             children: Slot::default(),
             exceptions: Slot::default(),
+            noted: Cell::new(0),
             starting: Cell::new(0),
             body_runs: Cell::new(true),
             ignores_failures: Cell::new(false),
@@ -279,6 +336,7 @@ impl NurseryCore {
     /// The tasks that still run.
     #[getter]
     fn child_tasks<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyFrozenSet>> {
+        self.make_noted()?;
         let children = self.children.obj_or_none();
         let children: Vec<Bound<'py, PyAny>> = children.bound(py).try_iter()?.collect::<PyResult<_>>()?;
         PyFrozenSet::new(py, children)
@@ -356,13 +414,16 @@ impl NurseryCore {
         name: Bound<'_, PyAny>,
     ) -> PyResult<Py<PyAny>> {
         let function = if function.is_none() { std::ptr::null_mut() } else { function.as_ptr() };
-        let task = slf.get().spawn(slf.as_ptr(), function, Obj::from(coro), name.as_ptr())?;
+        let (coro, name, context) = (Obj::from(coro), name.as_ptr(), std::ptr::null_mut());
+        let child = Child { function, coro, name, context, first_step: FirstStep::Soon };
+        let task = slf.get().spawn(slf.as_ptr(), slf.get().core()?, child)?;
         Ok(to_python(slf.py(), &task))
     }
 
     /// Gives all children, and the scopes they have opened, to another nursery.
     fn _hand_over_to(&self, other: &Bound<'_, NurseryCore>) -> PyResult<()> {
         let py = other.py();
+        self.make_noted()?;
         // SAFETY: set by `new`.
         let (from, to) = unsafe { (of::<CancelScope>(self.scope.get()), &other.get().scope) };
         from.move_contents(&to.obj_or_none())?;
