@@ -2,11 +2,13 @@
 //!
 //! | part | question it answers |
 //! |---|---|
+//! | [`event`] | what happened, in 32 bytes |
 //! | [`ring`] | the last events, in fixed memory |
 //! | [`by_number`] | where is the entry of a number (a table for the others) |
 //! | [`tasks`] | which tasks there were and what became of them, in bounded memory |
 
 pub mod by_number;
+pub mod event;
 pub mod ring;
 pub mod tasks;
 
