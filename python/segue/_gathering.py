@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, AsyncIterable, Awaitable, Callable, Iterable
+import math
+from collections.abc import AsyncGenerator, AsyncIterable, Awaitable, Callable, Iterable, Sequence
 from types import TracebackType
 from typing import Any, Literal, TypeVar, overload
 
-from ._core import CancelScope, CapacityLimiter, Task, cancellation
+from ._core import CancelScope, CapacityLimiter, Task, cancellation, current_effective_deadline
 from ._errors import WouldBlock
 from ._nursery import Nursery, _name_of, _NurseryBlock
 from ._sync import open_memory_channel
@@ -37,34 +38,87 @@ def _close_all(coroutines: Iterable[Any]) -> None:
             coro.close()
 
 
+def _coroutines_of(awaitables: Sequence[Any]) -> list[Any]:
+    """For all of them; if one is no awaitable, the others are closed, so that Python doesn't warn of them too."""
+    coroutines: list[Any] = []
+    try:
+        coroutines.extend(map(_coroutine_of, awaitables))
+    except BaseException:
+        _close_all((*awaitables, *coroutines))
+        raise
+    return coroutines
+
+
+def _check_limit(limit: object) -> None:
+    if limit is None:
+        return
+    if not isinstance(limit, int) and limit != math.inf:
+        raise TypeError(f"limit must be an int or None, got {limit!r}")
+    if limit < 1:
+        raise ValueError(f"limit must be at least 1, got {limit}")
+
+
 class _TaskGroup(_NurseryBlock):
-    """A nursery whose first failure comes out as it is; further ones go to the loop's exception handler."""
+    """A nursery whose first failure comes out as it is; further ones go to the loop's exception handler.
 
-    __slots__ = ("_what",)
+    A task that is cancelled by `Task.cancel()` has failed as well: nobody would get its result.
+    """
 
-    def __init__(self, what: str) -> None:
-        super().__init__()
+    __slots__ = ("_coroutines", "_what")
+
+    def __init__(self, what: str, coroutines: Iterable[Any] = ()) -> None:
+        super().__init__(strict=True)
         self._what = what
+        self._coroutines = coroutines
+
+    async def __aenter__(self) -> Nursery:
+        coroutines, self._coroutines = self._coroutines, ()
+        try:
+            nursery = await super().__aenter__()
+        except BaseException:
+            _close_all(coroutines)
+            raise
+        nursery._need_all()
+        return nursery
 
     async def __aexit__(
         self, kind: type[BaseException] | None, exc: BaseException | None, tb: TracebackType | None
     ) -> bool:
+        group = None
         try:
             return await super().__aexit__(kind, exc, tb)
-        except BaseExceptionGroup as group:
-            if group is exc:
-                raise
-            raise _first_of(group, self._what) from None
+        except BaseExceptionGroup as raised:
+            group = raised
+            first = _first_of(group, self._what)
         finally:
             del exc, tb
+        # Not in the handler, and with the context that it has: it comes out as its task has raised it.
+        before = first.__context__
+        try:
+            raise first
+        finally:
+            first.__context__ = before
+            del first, before, group
 
 
 def _first_of(group: BaseExceptionGroup[BaseException], what: str) -> BaseException:
     failures = [exc for exc in group.exceptions if not isinstance(exc, asyncio.CancelledError)]
     first, *others = failures or group.exceptions
-    for other in others:
-        _report(other, f"{what}: a further task failed while it was being cancelled; {first!r} is what was raised")
-    return first
+    try:
+        for other in others:
+            about = f"{what}: a further task failed while it was being cancelled; {_shown(first)} is what was raised"
+            _report(other, about)
+        return first
+    finally:
+        other = None
+        del group, failures, first, others, other  # no cycle of exceptions and frames
+
+
+def _shown(exc: BaseException) -> str:
+    try:
+        return repr(exc)
+    except Exception:
+        return f"a {type(exc).__name__}"
 
 
 def _report(exc: BaseException, message: str) -> None:
@@ -111,29 +165,47 @@ async def gather(  # type: ignore[misc]
     """Run all awaitables at once, at most `limit` of them at a time; returns their results in the order given.
 
     If one fails, the others are cancelled and waited for, and what it raised is raised; failures that the others
-    have meanwhile go to the loop's exception handler. With `return_exceptions`, exceptions take the results'
-    places, and nothing is cancelled. Cancelling `gather` cancels all. Unlike `asyncio.gather`, nothing is left
+    have meanwhile go to the loop's exception handler. One that is cancelled by itself (`Task.cancel()`) has failed,
+    with CancelledError. With `return_exceptions`, exceptions take the results' places, and nothing is cancelled.
+    Cancelling `gather` cancels all. What is given several times runs once. Unlike `asyncio.gather`, nothing is left
     running when it returns or raises. TypeError for what can't be awaited, ValueError for a `limit` below 1.
+
+    https://docs.python.org/3/library/asyncio-task.html#asyncio.gather
     """
-    if limit is not None and limit < 1:
-        _close_all(awaitables)
-        raise ValueError(f"limit must be at least 1, got {limit}")
-    coroutines: list[Any] = []
     try:
-        coroutines.extend(map(_coroutine_of, awaitables))
+        _check_limit(limit)
     except BaseException:
-        _close_all((*awaitables, *coroutines))
+        _close_all(awaitables)
         raise
+    distinct = _distinct(awaitables)
+    if len(distinct) < len(awaitables):
+        places = {id(awaitable): place for place, awaitable in enumerate(distinct)}
+        results: list[Any] = await gather(*distinct, limit=limit, return_exceptions=return_exceptions)
+        return [results[places[id(awaitable)]] for awaitable in awaitables]
+    coroutines = _coroutines_of(awaitables)
     if return_exceptions:
         coroutines = [_outcome(coro) for coro in coroutines]
     tasks: list[asyncio.Task[Any]] = []
-    async with _TaskGroup("segue.gather") as nursery:
-        if limit is None:
-            for coro in coroutines:
-                tasks.append(nursery._spawn(None, coro, None))
-        else:
-            await _start_limited(nursery, coroutines, limit, tasks)
-    return [task.result() for task in tasks]
+    try:
+        async with _TaskGroup("segue.gather", coroutines) as nursery:
+            if limit is None:
+                for coro in coroutines:
+                    tasks.append(nursery._spawn(None, coro, None))
+            else:
+                await _start_limited(nursery, coroutines, limit, tasks)
+        return [task.result() for task in tasks]
+    finally:
+        del tasks  # no cycle of exceptions and frames
+
+
+def _distinct(awaitables: Sequence[Any]) -> Sequence[Any]:
+    """Each of them once."""
+    try:
+        if len(set(awaitables)) == len(awaitables):
+            return awaitables
+    except TypeError:  # one can't be hashed
+        pass
+    return list({id(awaitable): awaitable for awaitable in awaitables}.values())
 
 
 async def _outcome(coro: Any) -> Any:
@@ -143,7 +215,9 @@ async def _outcome(coro: Any) -> Any:
         return exc
     except asyncio.CancelledError as exc:
         info = cancellation(exc)
-        if info is None or info.scoped:
+        # Without a source it is a cancelled future's, or a library's way of passing on what a scope has thrown.
+        by_scope = current_effective_deadline() == -math.inf if info is None else info.scoped
+        if by_scope:
             raise
         return exc
 
@@ -184,19 +258,15 @@ async def race(*awaitables: Awaitable[T]) -> T:
     """Run all awaitables at once; returns or raises what the first that ends returns or raises.
 
     The others are cancelled and waited for; failures that they have meanwhile go to the loop's exception handler.
-    ValueError without any.
+    If the first to end was cancelled by itself (`Task.cancel()`), that is CancelledError. Cancelling `race` cancels
+    all, and nothing is left running. ValueError without any, TypeError for what can't be awaited.
     """
     if not awaitables:
         raise ValueError("race() needs at least one awaitable")
     winners: list[Any] = []
-    coroutines: list[Any] = []
+    coroutines = _coroutines_of(_distinct(awaitables))
     try:
-        coroutines.extend(map(_coroutine_of, awaitables))
-    except BaseException:
-        _close_all((*awaitables, *coroutines))
-        raise
-    try:
-        async with _TaskGroup("segue.race") as nursery:
+        async with _TaskGroup("segue.race", coroutines) as nursery:
             for coro in coroutines:
                 nursery._spawn(None, _runner(coro, winners, nursery.cancel_scope), None)
     except Exception as exc:
@@ -220,11 +290,11 @@ async def map_unordered(
     """`async for result in map_unordered(fetch, urls, limit=10)`: results as they come, in any order.
 
     At most `limit` calls run at a time, results that wait to be taken included; items are taken only when there is
-    room. If a call fails, the others are cancelled and what it raised is raised. If the loop over it is left
-    early, so are the calls: at once with `contextlib.aclosing`, else when the generator is collected.
+    room. If a call fails, or is cancelled by itself (`Task.cancel()`), the others are cancelled and what it raised is
+    raised. If the loop over it is left early, so are the calls: at once with `contextlib.aclosing`, else when the
+    generator is collected. Cancelling the loop cancels all. ValueError for a `limit` below 1.
     """
-    if limit is not None and limit < 1:
-        raise ValueError(f"limit must be at least 1, got {limit}")
+    _check_limit(limit)
     send, receive = open_memory_channel[U](0)
     places = None if limit is None else CapacityLimiter(limit)
 
@@ -256,15 +326,32 @@ async def map_unordered(
     # Not in a nursery: a generator may not hold one open across its `yield`.
     worker: asyncio.Task[None] = Task(all_of_them(), loop=asyncio.get_running_loop(), name="map_unordered")
     try:
-        with receive:
-            async for result in receive:
-                yield result
+        async for result in receive:
+            yield result
         await worker
     finally:
+        # The channel is still open: a call that has a result now is cancelled like the others, instead of failing.
         if not worker.done():
             worker.cancel("nobody takes the results any more")
-            with CancelScope(shield=True):
-                await asyncio.wait([worker])
+            await _wait_for_end(worker)
+        receive.close()
         if not worker.cancelled():
             worker.exception()
+        del worker
+
+
+async def _wait_for_end(worker: asyncio.Task[None]) -> None:
+    """Also if the caller is cancelled, by whomever: that is raised when the worker has ended."""
+    request = None
+    with CancelScope(shield=True):
+        while not worker.done():
+            try:
+                await asyncio.wait([worker])
+            except asyncio.CancelledError as exc:
+                request = exc
+    if request is not None:
+        try:
+            raise request
+        finally:
+            del request
 

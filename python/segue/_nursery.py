@@ -107,6 +107,7 @@ class Nursery(NurseryCore):
             self._starting(-1)
             if child is not None:
                 child.eventual_parent_nursery = None
+                del child  # no cycle of exceptions and frames
         if several is not None:
             raise InternalError(
                 "only one task belongs into the nursery of start(); did the task start others in its parent_nursery?"
@@ -151,18 +152,15 @@ class Nursery(NurseryCore):
         finally:
             self.cancel_scope._hold(False)
         found = self._take_exceptions()
-        if (handled := sys.exception()) is not None:
-            for cancelled in found:
-                if isinstance(cancelled, asyncio.CancelledError) and cancelled is not exc:
-                    _add_context(cancelled, handled)
         try:
+            _add_context(found, exc, sys.exception())
             if not strict and len(found) == 1:
                 return found[0]
-            combined = _combined(found)
-            self._was_combined = isinstance(combined, BaseExceptionGroup)
-            return combined
+            self._was_combined = any(not isinstance(raised, asyncio.CancelledError) for raised in found)
+            return _combined(found)
         finally:
-            found.clear()  # no cycle of exceptions and frames
+            found.clear()
+            del exc  # no cycle of exceptions and frames
 
 
 def _left_open(task: Any, exc: BaseException | None) -> BaseException:
@@ -174,6 +172,7 @@ def _left_open(task: Any, exc: BaseException | None) -> BaseException:
     for nursery in reversed(nurseries):
         nursery._listed(False)
         nursery.cancel_scope.cancel(reason="the task that had opened this nursery has ended in it")
+        _forget_when_empty(nursery)
     error = RuntimeError(
         f"Nursery stack corrupted: task {task.get_name()!r} has ended without leaving "
         f"{len(nurseries)} nursery block(s) that it had entered; use `async with open_nursery()`"
@@ -182,11 +181,32 @@ def _left_open(task: Any, exc: BaseException | None) -> BaseException:
     return error
 
 
-def _add_context(exc: BaseException, handled: BaseException) -> None:
-    """`handled`, in whose handling the nursery was, ends the chain of what `exc` was raised in the context of.
+def _forget_when_empty(nursery: Nursery) -> None:
+    """Nobody will leave it: the loop keeps it as long as it has tasks."""
+    nurseries = _open_nurseries(nursery.parent_task.get_loop())
 
-    So that a scope sees that a `Task.cancel()` was under way, and doesn't take it for its own.
+    def ended(_: object) -> None:
+        if not nursery.child_tasks:
+            nurseries.discard(nursery)
+
+    for child in nursery.child_tasks:
+        child.add_done_callback(ended)
+    ended(None)
+
+
+def _add_context(found: list[BaseException], own: BaseException | None, handled: BaseException | None) -> None:
+    """`handled`, in whose handling the nursery was, ends the chain of what cancellations were raised in the context of.
+
+    So that a scope sees that a `Task.cancel()` was under way, and doesn't take it for its own. `own`, which left the
+    block, has its context already.
     """
+    if handled is not None:
+        for exc in found:
+            if isinstance(exc, asyncio.CancelledError) and exc is not own:
+                _end_context(exc, handled)
+
+
+def _end_context(exc: BaseException, handled: BaseException) -> None:
     seen = {id(exc)}
     while (context := exc.__context__) is not None and id(context) not in seen:
         seen.add(id(context))

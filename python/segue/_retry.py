@@ -33,9 +33,11 @@ async def retry(
     """
     if attempts < 1:
         raise ValueError(f"attempts must be at least 1, got {attempts}")
-    for name, number in (("delay", delay), ("factor", factor), ("max_delay", max_delay)):
-        if math.isnan(number) or number < 0:
-            raise ValueError(f"{name} must not be negative or NaN, got {number}")
+    for name, number in (("delay", delay), ("factor", factor)):
+        if not math.isfinite(number) or number < 0:
+            raise ValueError(f"{name} must be a finite number, not negative, got {number}")
+    if math.isnan(max_delay) or max_delay < 0:
+        raise ValueError(f"max_delay must not be negative or NaN, got {max_delay}")
     wait = delay
     for attempt in range(1, attempts + 1):
         try:

@@ -25,7 +25,15 @@ from queue import SimpleQueue
 from typing import Any, Protocol, TypeVar, TypeVarTuple, Unpack, cast
 
 from . import _thread_cache
-from ._core import CapacityLimiter, Event, checkpoint, checkpoint_if_cancelled, reschedule, wait_task_rescheduled
+from ._core import (
+    CapacityLimiter,
+    Event,
+    _cancel_again,
+    checkpoint,
+    checkpoint_if_cancelled,
+    reschedule,
+    wait_task_rescheduled,
+)
 from ._errors import RunFinishedError
 from ._interrupts import INTERRUPTIBLE
 from ._lowlevel import Abort, RaiseCancel, RunVar, current_task, in_run, spawn_system_task
@@ -157,13 +165,13 @@ class _Call:
     # On the loop:
 
     def finished(self, result: Value[Any] | Error) -> None:
-        self.put(capture(self._release, result))
-
-    def _release(self, result: Value[Any] | Error) -> Any:
         try:
-            return result.unwrap()
-        finally:
             self.limiter.release_on_behalf_of(self)
+        except BaseException as exc:
+            if isinstance(result, Error):
+                exc.__context__ = result.error
+            result = Error(exc)
+        self.put(result)
 
     def put(self, message: _Request | Value[Any] | Error) -> None:
         self.incoming.append(message)
@@ -202,9 +210,11 @@ class _Call:
                 continue
             if interrupted is not None and not _is_cancellation(message):
                 # The result must not be lost, nor the cancellation: that is for the next suspension.
-                self.task.uncancel()
-                self.task.cancel(*interrupted.args)
-            return message.unwrap()
+                _cancel_again(self.task, interrupted)
+            try:
+                return message.unwrap()
+            finally:
+                del message, interrupted  # no cycle of exceptions and frames
 
 
 def _is_cancellation(result: Value[Any] | Error) -> bool:
@@ -425,3 +435,14 @@ def from_thread_check_cancelled() -> None:
         again = asyncio.CancelledError(*call.cancelled.args)
         again.__dict__.update(call.cancelled.__dict__)  # says by which scope
         raise again
+
+
+# Under the names that programs know them by, in errors and documentation too.
+for _function, _name in (
+    (to_thread_run_sync, "run_sync"),
+    (from_thread_run, "run"),
+    (from_thread_run_sync, "run_sync"),
+    (from_thread_check_cancelled, "check_cancelled"),
+):
+    _function.__name__ = _function.__qualname__ = _name
+del _function, _name

@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import gc
 import warnings
+import weakref
 from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import Any
 
@@ -353,3 +354,166 @@ def test_background_needs_a_running_loop() -> None:
         with pytest.raises(TypeError, match="a coroutine was expected"):
             segue.background(3)  # type: ignore[arg-type]
         gc.collect()
+
+
+# ---- what comes out, and what stays --------------------------------------------------------------------------------
+
+
+class Failed(Exception):
+    """Can be weakly referenced, and says nothing of itself."""
+
+    def __repr__(self) -> str:
+        raise RuntimeError("no repr")
+
+
+async def fail_for_a_reason() -> None:
+    try:
+        raise KeyError("why")
+    except KeyError as exc:
+        raise ValueError("what") from exc
+
+
+Pattern = Callable[[Callable[[], Awaitable[Any]]], Awaitable[Any]]
+
+
+async def gathered(function: Callable[[], Awaitable[Any]]) -> Any:
+    await segue.gather(function(), segue.sleep_forever())
+
+
+async def gathered_with_limit(function: Callable[[], Awaitable[Any]]) -> Any:
+    await segue.gather(function(), segue.sleep_forever(), limit=2)
+
+
+async def raced(function: Callable[[], Awaitable[Any]]) -> Any:
+    await segue.race(function(), segue.sleep_forever())
+
+
+async def mapped(function: Callable[[], Awaitable[Any]]) -> Any:
+    async for _ in segue.map_unordered(lambda one: one(), [function]):
+        pass
+
+
+PATTERNS = pytest.mark.parametrize("pattern", [gathered, gathered_with_limit, raced, mapped])
+
+
+@PATTERNS
+async def test_an_exception_comes_out_as_its_task_has_raised_it(pattern: Pattern) -> None:
+    with pytest.raises(ValueError, match="what") as raised:
+        await pattern(fail_for_a_reason)
+    assert isinstance(raised.value.__cause__, KeyError)
+    assert raised.value.__context__ is raised.value.__cause__
+
+
+@PATTERNS
+async def test_one_that_is_cancelled_by_itself_has_failed(pattern: Pattern) -> None:
+    async def cancels_itself() -> None:
+        task = asyncio.current_task()
+        assert task is not None
+        task.cancel("by itself")
+        await segue.sleep_forever()
+
+    with pytest.raises(asyncio.CancelledError, match="by itself"):
+        await pattern(cancels_itself)
+    assert only_this_task()
+    task = asyncio.current_task()
+    assert task is not None and task.cancelling() == 0
+
+
+# Not for map_unordered: its worker is a task that keeps its exception, whose traceback leads back to the task.
+@pytest.mark.parametrize("pattern", [gathered, gathered_with_limit, raced])
+async def test_a_failure_is_freed_without_the_collector(pattern: Pattern) -> None:
+    refs: list[weakref.ref[Any]] = []
+
+    async def fails() -> None:
+        await segue.checkpoint()
+        exc = Failed()
+        refs.append(weakref.ref(exc))
+        try:
+            raise exc
+        finally:
+            del exc
+
+    async def fails_and_is_forgotten() -> None:
+        with contextlib.suppress(Failed):
+            await pattern(fails)
+
+    gc.collect()
+    gc.disable()
+    try:
+        await fails_and_is_forgotten()
+        assert [ref() for ref in refs] == [None]
+    finally:
+        gc.enable()
+
+
+async def test_gather_runs_what_is_given_twice_once() -> None:
+    runs = Witness()
+    one, other = runs(1, "one"), runs(0, "other")
+    assert await segue.gather(one, other, one) == ["one", "other", "one"]
+    assert runs.begun == 2
+    one = runs(1, "one")
+    assert await segue.gather(one, one, limit=1) == ["one", "one"]
+    one = runs(1, "one")
+    assert await segue.race(one, one) == "one"
+
+
+async def test_gather_with_exceptions_takes_a_cancelled_future_for_one() -> None:
+    future = asyncio.get_running_loop().create_future()
+    future.cancel()
+    cancelled, value = await segue.gather(future, value_after(2, 1), return_exceptions=True)
+    assert isinstance(cancelled, asyncio.CancelledError) and value == 1
+
+
+@pytest.mark.parametrize("limit", ["1", 1.5, float("nan")])
+async def test_a_limit_has_to_be_an_int(limit: Any) -> None:
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        with pytest.raises(TypeError, match="limit must be an int or None"):
+            await segue.gather(value_after(0, 1), limit=limit)
+        with pytest.raises(TypeError, match="limit must be an int or None"):
+            await anext(segue.map_unordered(segue.sleep, [0], limit=limit))
+        gc.collect()
+
+
+def test_on_another_loop_nothing_is_left_that_was_never_awaited() -> None:
+    async def main() -> None:
+        for call in (segue.gather, segue.race):
+            with pytest.raises(RuntimeError, match="needs a running Segue event loop"):
+                await call(value_after(0, 1), value_after(0, 2))
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        asyncio.run(main())
+        gc.collect()
+
+
+async def test_map_unordered_waits_for_its_calls_however_often_it_is_cancelled() -> None:
+    ended = []
+
+    async def tidies_up(number: int) -> None:
+        try:
+            await segue.sleep_forever()
+        finally:
+            with segue.CancelScope(shield=True):
+                await value_after(10, None)
+            ended.append(number)
+
+    async def consume() -> None:
+        async for _ in segue.map_unordered(tidies_up, [1, 2]):
+            pass
+
+    task = asyncio.create_task(consume())
+    for _ in range(3):
+        await value_after(3, None)
+        task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    assert sorted(ended) == [1, 2] and only_this_task()
+
+
+@pytest.mark.parametrize("options", [{"factor": float("inf"), "delay": 0}, {"delay": float("inf")}])
+async def test_retry_wants_finite_numbers(options: dict[str, float]) -> None:
+    runs = Witness()
+    with pytest.raises(ValueError, match="must be a finite number"):
+        await segue.retry(runs, 0, **options)  # type: ignore[arg-type]
+    assert runs.begun == 0

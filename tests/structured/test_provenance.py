@@ -9,6 +9,7 @@ import linecache
 import os
 import pickle
 import signal
+import threading
 from typing import Any
 
 import pytest
@@ -399,3 +400,113 @@ async def test_it_survives_pickling_as_its_text() -> None:
 
 async def test_an_exception_made_by_hand_says_nothing() -> None:
     assert segue.cancellation(asyncio.CancelledError()) is None
+
+
+# ---- what can't be shown, and who has really asked -------------------------------------------------------------------
+
+
+class Mute(Exception):
+    def __repr__(self) -> str:
+        raise RuntimeError("no repr")
+
+    __str__ = __repr__
+
+
+async def test_a_failure_that_cannot_be_shown_cancels_the_others_all_the_same() -> None:
+    async def fail() -> None:
+        raise Mute
+
+    victim = Victim()
+    with pytest.raises(ExceptionGroup) as raised:
+        async with segue.open_nursery() as nursery:
+            nursery.start_soon(victim)
+            await turns(2)
+            nursery.start_soon(fail)
+    assert [type(exc) for exc in raised.value.exceptions] == [Mute]
+    assert victim.info.source == "nursery failure" and victim.info.reason == "<Mute that can't be shown> failed"
+
+
+async def test_a_block_that_fails_with_what_cannot_be_shown() -> None:
+    victim = Victim()
+    with pytest.raises(ExceptionGroup) as raised:
+        async with segue.open_nursery() as nursery:
+            nursery.start_soon(victim)
+            await turns(2)
+            raise Mute
+    assert [type(exc) for exc in raised.value.exceptions] == [Mute]
+    assert victim.info.source == "nursery failure"
+
+
+async def test_a_reason_that_cannot_be_shown() -> None:
+    with pytest.raises(segue.TooSlowError, match="Mute that can't be shown"):
+        with segue.fail_after(60) as scope:
+            scope.cancel(reason=Mute())
+            await segue.checkpoint()
+
+
+async def test_tasks_of_a_cancelled_block_are_told_who_cancelled_it() -> None:
+    victim = Victim()
+
+    async def parent() -> None:
+        async with segue.open_nursery() as nursery:
+            nursery.start_soon(victim)
+
+    task = asyncio.create_task(parent(), name="parent")
+    await turns(3)
+    task.cancel("shutting down")
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    assert victim.info.source == "nursery failure" and victim.info.task is asyncio.current_task()
+    assert victim.info.reason == "task 'parent' was cancelled by Task.cancel (shutting down)"
+    assert line(victim.info) == 'task.cancel("shutting down")'
+
+
+async def test_a_scopes_cancellation_stays_that_scopes_in_the_nurseries_it_ends() -> None:
+    """The child that leaves first has not cancelled its siblings."""
+    late: list[Any] = []
+
+    async def lingers() -> None:
+        with segue.CancelScope(shield=True):
+            await turns(5)
+        try:
+            await segue.checkpoint()
+        except asyncio.CancelledError as exc:
+            late.append(segue.cancellation(exc))
+            raise
+
+    with segue.CancelScope() as scope:
+        async with segue.open_nursery() as nursery:
+            nursery.start_soon(segue.sleep_forever)
+            nursery.start_soon(lingers)
+            await turns(2)
+            scope.cancel(reason="enough")
+    assert [(info.source, info.reason) for info in late] == [("scope.cancel", "enough")]
+
+
+async def test_what_the_loop_calls_is_at_no_line() -> None:
+    victim = Victim()
+    with segue.CancelScope() as scope:
+        asyncio.get_running_loop().call_soon(scope.cancel)
+        await victim()
+    assert (victim.info.source, victim.info.filename, victim.info.lineno) == ("scope.cancel", None, None)
+    assert str(victim.error) == "cancelled by scope.cancel"
+
+
+async def test_a_request_that_had_to_wait_for_a_thread_says_who_made_it() -> None:
+    release = threading.Event()
+    victim = Victim()
+
+    async def works() -> None:
+        await segue.to_thread.run_sync(release.wait)
+        await victim()
+
+    task = asyncio.create_task(works())
+    while segue.to_thread.active_thread_count() == 0:
+        await segue.checkpoint()
+    task.cancel("from outside")
+    await turns(2)
+    release.set()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    assert victim.info.task is asyncio.current_task() and task.cancelling() == 1
+    assert line(victim.info) == 'task.cancel("from outside")'

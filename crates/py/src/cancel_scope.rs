@@ -320,6 +320,22 @@ impl CancelScope {
         Ok(inner.cast::<CancelScope>()?.get().cancel_for(cause)?)
     }
 
+    /// Whether a task inside would be cancelled now.
+    pub fn is_effective(&self) -> bool {
+        match (self.core(), self.id()) {
+            (Some(core), Some(id)) => core.cancel_tree.borrow().is_effectively_cancelled(id),
+            _ => false,
+        }
+    }
+
+    /// The time on the clock of the scope's loop, or of the one that runs.
+    fn seconds_of_loop(&self, py: Python<'_>) -> PyResult<f64> {
+        match self.core() {
+            Some(core) => Ok(seconds_now(core)?),
+            None => current_time(py),
+        }
+    }
+
     /// A child of this scope's nursery, or the nursery's block, failed with `exc`.
     pub fn cancel_for_failure(&self, exc: &Obj, task: &Obj) -> R<()> {
         if self.is_cancelled() {
@@ -459,6 +475,13 @@ impl CancelScope {
         this.loop_.set(loop_);
         this.host.set(task);
         if this.deadline.get() != f64::INFINITY {
+            let late = match this.relative.get() {
+                f64::INFINITY => this.deadline.get() <= seconds_now(core)?,
+                left => left <= 0.0,
+            };
+            if late && !this.is_cancelled() {
+                this.expire(py)?;
+            }
             Self::arm(slf)?;
         }
         Ok(slf.clone())
@@ -550,14 +573,13 @@ impl CancelScope {
 
     /// Seconds from the entry to the deadline; once entered, the seconds that are left.
     #[getter]
-    fn get_relative_deadline(&self) -> PyResult<f64> {
-        match (self.stage.get(), self.core()) {
-            (Stage::Entered, Some(core)) => Ok(self.deadline.get() - seconds_now(core)?),
-            (Stage::New, _) if self.deadline.get() != f64::INFINITY => {
+    fn get_relative_deadline(&self, py: Python<'_>) -> PyResult<f64> {
+        match self.stage.get() {
+            Stage::New if self.deadline.get() != f64::INFINITY => {
                 Err(PyRuntimeError::new_err("Unentered non-relative cancel scope does not have a relative deadline"))
             }
-            (Stage::Left, _) => Err(PyRuntimeError::new_err("a scope that was left has no relative_deadline")),
-            _ => Ok(self.relative.get()),
+            Stage::New => Ok(self.relative.get()),
+            _ => Ok(self.deadline.get() - self.seconds_of_loop(py)?),
         }
     }
 
@@ -565,18 +587,18 @@ impl CancelScope {
     fn set_relative_deadline(slf: &Bound<'_, Self>, value: f64) -> PyResult<()> {
         let this = slf.get();
         check_relative(value, "relative deadline")?;
-        match (this.stage.get(), this.core()) {
-            (Stage::Entered, Some(core)) => {
-                this.deadline.set(seconds_now(core)? + value);
-                this.deadline_set_at.set(Site::here(slf.py()));
-                Self::arm(slf)
-            }
-            (Stage::New, _) if this.deadline.get() != f64::INFINITY => {
+        match this.stage.get() {
+            Stage::New if this.deadline.get() != f64::INFINITY => {
                 Err(PyRuntimeError::new_err("Unentered non-relative cancel scope does not have a relative deadline"))
             }
-            _ => {
+            Stage::New => {
                 this.relative.set(value);
                 Ok(())
+            }
+            _ => {
+                this.deadline.set(this.seconds_of_loop(slf.py())? + value);
+                this.deadline_set_at.set(Site::here(slf.py()));
+                Self::arm(slf)
             }
         }
     }
@@ -606,10 +628,7 @@ impl CancelScope {
 
     /// Whether a task inside would be cancelled now.
     fn _is_effective(&self) -> bool {
-        match (self.core(), self.id()) {
-            (Some(core), Some(id)) => core.cancel_tree.borrow().is_effectively_cancelled(id),
-            _ => false,
-        }
+        self.is_effective()
     }
 
     /// Whether the deadline is relative; None once the scope is entered.
@@ -672,6 +691,19 @@ pub fn expire(o: &Obj) -> R<()> {
     // SAFETY: attached.
     let py = unsafe { Python::assume_attached() };
     Ok(o.bound(py).cast::<CancelScope>().map_err(PyErr::from)?.get().expire(py)?)
+}
+
+/// `task` has ended in the scope `o`: if it had entered it, the deadline would only keep the two alive. False if it hadn't.
+pub fn task_ended(o: &Obj, task: *mut PyObject) -> R<bool> {
+    // SAFETY: attached.
+    let py = unsafe { Python::assume_attached() };
+    let scope = o.bound(py).cast_into::<CancelScope>().map_err(PyErr::from)?;
+    let scope = scope.get();
+    let entered = scope.host.get() == task;
+    if entered {
+        scope.disarm();
+    }
+    Ok(entered)
 }
 
 /// The Cancellation of a cancelled scope.

@@ -21,7 +21,8 @@ pub struct Site {
 }
 
 impl Site {
-    /// Where the running Python code is, Segue's own nurseries and timeouts left out; None outside of any.
+    /// Where the running Python code is, Segue's own nurseries and timeouts left out; None outside of any, and if the loop
+    /// itself has made the call: what stands around its `run_forever` has nothing to do with it.
     pub fn here(py: Python<'_>) -> Option<Site> {
         // SAFETY: attached; a borrowed frame of the running thread, or null.
         let frame = unsafe { ffi::PyEval_GetFrame() };
@@ -32,6 +33,9 @@ impl Site {
             // SAFETY: a frame that is alive; the code is a new reference.
             let code: Bound<'_, PyAny> = unsafe { Bound::from_owned_ptr(py, ffi::PyFrame_GetCode(p).cast()) };
             if is_own_code(&code) {
+                if is_the_loop(&code) {
+                    return None;
+                }
                 // SAFETY: as above; a new reference, or null for the outermost frame.
                 let back = unsafe { Bound::from_owned_ptr_or_opt(py, ffi::PyFrame_GetBack(p).cast()) };
                 if let Some(back) = back {
@@ -44,22 +48,20 @@ impl Site {
         }
     }
 
-    /// Where an exception was raised, as its traceback tells.
+    /// Where an exception was raised, as its traceback tells: the innermost line that isn't Segue's own.
     fn of_exception(exc: &Bound<'_, PyAny>) -> PyResult<Option<Site>> {
         let py = exc.py();
+        let mut found = None;
         let mut tb = exc.getattr(intern!(py, "__traceback__"))?;
-        if tb.is_none() {
-            return Ok(None);
-        }
-        loop {
-            let next = tb.getattr(intern!(py, "tb_next"))?;
-            if next.is_none() {
-                break;
+        while !tb.is_none() {
+            let code = tb.getattr(intern!(py, "tb_frame"))?.getattr(intern!(py, "f_code"))?;
+            if found.is_none() || !is_own_code(&code) {
+                let instruction = tb.getattr(intern!(py, "tb_lasti"))?.extract()?;
+                found = Some(Site { code: code.unbind(), instruction });
             }
-            tb = next;
+            tb = tb.getattr(intern!(py, "tb_next"))?;
         }
-        let code = tb.getattr(intern!(py, "tb_frame"))?.getattr(intern!(py, "f_code"))?.unbind();
-        Ok(Some(Site { code, instruction: tb.getattr(intern!(py, "tb_lasti"))?.extract()? }))
+        Ok(found)
     }
 
     fn file(&self, py: Python<'_>) -> PyResult<String> {
@@ -104,6 +106,28 @@ fn is_own_file(code: &Bound<'_, PyAny>) -> bool {
     let file = code.getattr(pyo3::intern!(code.py(), "co_filename"));
     let file = file.as_ref().ok().and_then(|f| f.cast::<PyString>().ok()).and_then(|f| f.to_str().ok());
     file.is_some_and(|f| own_folder(code.py()).is_some_and(|folder| f.starts_with(folder)))
+}
+
+/// Whether this is the method from which the loop calls everything else.
+fn is_the_loop(code: &Bound<'_, PyAny>) -> bool {
+    static RUN_FOREVER: PyOnceLock<Py<PyAny>> = PyOnceLock::new();
+    let py = code.py();
+    let found = RUN_FOREVER.get_or_try_init(py, || -> PyResult<_> {
+        let class = py.import("segue._loop")?.getattr("EventLoop")?;
+        Ok(class.getattr("run_forever")?.getattr("__code__")?.unbind())
+    });
+    found.is_ok_and(|found| code.is(found))
+}
+
+/// What a program's object says of itself. If it can't, that must not get in the way of what is under way.
+fn text_of(o: &Bound<'_, PyAny>, text: PyResult<Bound<'_, PyString>>) -> String {
+    match text {
+        Ok(text) => text.to_string_lossy().into_owned(),
+        Err(_) => match o.get_type().qualname() {
+            Ok(name) => format!("<{name} that can't be shown>"),
+            Err(_) => "<what can't be shown>".to_owned(),
+        },
+    }
 }
 
 /// Where Segue's own Python code is, with a slash at the end.
@@ -162,13 +186,7 @@ impl Cancellation {
             return Self::make(py, CancelSource::TaskCancel, None, None, None);
         };
         let text = format!("what awaits it was {}", cause.__str__(py)?);
-        let info = Cancellation {
-            source: CancelSource::TaskCancel,
-            reason: Some(PyString::new(py, &text).into_any().unbind()),
-            task: cause.task.as_ref().map(|t| t.clone_ref(py)),
-            task_name: cause.task_name.as_ref().map(|n| n.clone_ref(py)),
-            site: cause.site.as_ref().map(|s| s.clone_ref(py)),
-        };
+        let info = cause.for_others(py, CancelSource::TaskCancel, &text);
         Ok(Obj::from(Bound::new(py, info)?.into_any()))
     }
 
@@ -176,10 +194,39 @@ impl Cancellation {
         self.reason.as_ref().map(|r| Obj::from(r.bind(py).clone()))
     }
 
-    /// What a failing child does to its nursery.
+    /// What a failing child, or the failing block, does to its nursery.
     pub fn failure(py: Python<'_>, exc: &Bound<'_, PyAny>, task: &Obj) -> PyResult<Obj> {
-        let reason = PyString::new(py, &format!("{} failed", exc.repr()?)).into_any().unbind();
+        if let Some(of_exc) = cancellation(exc)? {
+            return Self::passed_on(py, of_exc, task);
+        }
+        let reason = PyString::new(py, &format!("{} failed", text_of(exc, exc.repr()))).into_any().unbind();
         Self::make(py, CancelSource::NurseryFailure, Some(reason), Some(task), Site::of_exception(exc)?)
+    }
+
+    /// A cancellation that has ended `task` goes on to the others: they are told who has asked for it.
+    fn passed_on(py: Python<'_>, of_exc: Bound<'_, Cancellation>, task: &Obj) -> PyResult<Obj> {
+        let first = of_exc.get();
+        if first.source.is_scoped() {
+            return Ok(Obj::from(of_exc.into_any()));
+        }
+        let name = if task::is_ours(task.as_ptr()) { task::name(task.as_ptr())? } else { Obj::none() };
+        let mut text = format!("task {} was cancelled by {}", name.bound(py).repr()?, first.source.name());
+        if let Some(reason) = &first.reason {
+            text += &format!(" ({})", text_of(reason.bind(py), reason.bind(py).str()));
+        }
+        let info = first.for_others(py, CancelSource::NurseryFailure, &text);
+        Ok(Obj::from(Bound::new(py, info)?.into_any()))
+    }
+
+    /// What follows from this one, for other tasks: who asked, and where, is the same.
+    fn for_others(&self, py: Python<'_>, source: CancelSource, reason: &str) -> Cancellation {
+        Cancellation {
+            source,
+            reason: Some(PyString::new(py, reason).into_any().unbind()),
+            task: self.task.as_ref().map(|t| t.clone_ref(py)),
+            task_name: self.task_name.as_ref().map(|n| n.clone_ref(py)),
+            site: self.site.as_ref().map(|s| s.clone_ref(py)),
+        }
     }
 
     pub fn deadline(py: Python<'_>, task: Option<&Obj>, site: Option<&Site>) -> PyResult<Obj> {
@@ -276,10 +323,10 @@ impl Cancellation {
     fn __str__(&self, py: Python<'_>) -> PyResult<String> {
         let mut text = format!("cancelled by {}", self.source.name());
         if let Some(reason) = &self.reason {
-            text += &format!(" ({})", reason.bind(py).str()?);
+            text += &format!(" ({})", text_of(reason.bind(py), reason.bind(py).str()));
         }
         if let Some(name) = &self.task_name {
-            text += &format!(", task {}", name.bind(py).repr()?);
+            text += &format!(", task {}", text_of(name.bind(py), name.bind(py).repr()));
         }
         if let Some(site) = &self.site {
             text += &format!(", {}", site.text(py)?);
@@ -321,6 +368,13 @@ pub fn show_if_silent(py: Python<'_>, exc: &Obj, text: &Obj) -> R<()> {
         exc.bound(py).setattr(pyo3::intern!(py, "args"), PyTuple::new(py, [text.bound(py)])?)?;
     }
     Ok(())
+}
+
+/// The Cancellation that hangs on an exception, if one does.
+pub fn info_of(exc: *mut PyObject) -> R<Option<Obj>> {
+    // SAFETY: attached.
+    let py = unsafe { Python::assume_attached() };
+    Ok(getattr_opt(exc, tag_name(py))?.filter(|info| Cancellation::of(py, info).is_some()))
 }
 
 /// The source that hangs on an exception, if one does.

@@ -109,6 +109,16 @@ impl TaskScope {
         self.active.set(self.slot.get() != 0 || self.request.is_set());
     }
 
+    /// The task is done. Scopes that it has entered and not left lose their deadlines; they stay in the tree, so that whoever
+    /// leaves them later is told whose they were.
+    #[inline(always)]
+    pub fn ended(&self, core: &LoopCore, task: *mut PyObject) -> R<()> {
+        match self.slot() {
+            Some(slot) => ended_in_scope(core, slot, task),
+            None => Ok(()),
+        }
+    }
+
     /// The task is done or gone.
     #[inline(always)]
     pub fn leave(&self, core: Option<&LoopCore>) {
@@ -296,6 +306,22 @@ impl TaskScope {
     }
 }
 
+fn ended_in_scope(core: &LoopCore, slot: TaskSlot, task: *mut PyObject) -> R<()> {
+    let mut at = core.cancel_tree.borrow().scope_of(slot);
+    while let Some(scope) = at {
+        let owner = {
+            let tree = core.cancel_tree.borrow();
+            at = tree.parent(scope);
+            tree.owner(scope).object()
+        };
+        match owner {
+            Some(owner) if cancel_scope::task_ended(&owner, task)? => {}
+            _ => break,
+        }
+    }
+    Ok(())
+}
+
 /// The CancelledError that a task would be thrown now by the scopes around it, saying whose it is.
 pub fn cancelled_error_for(task: &Obj) -> R<Obj> {
     // SAFETY: attached; callers pass a task of ours.
@@ -307,6 +333,18 @@ pub fn cancelled_error_for(task: &Obj) -> R<Obj> {
         }
     }
     Ok(exc)
+}
+
+/// The `Task.cancel` that is under way to `task` is the one that has raised `exc`: an await has held it back meanwhile.
+pub fn same_request(task: &Obj, exc: &Obj) -> R<()> {
+    // SAFETY: callers pass a task of ours.
+    let s = unsafe { task::state(task.as_ptr()) };
+    if let Some(info) = cancellation::info_of(exc.as_ptr())? {
+        if s.scope.request.is_set() {
+            s.scope.request.set(info);
+        }
+    }
+    Ok(())
 }
 
 /// The scope whose cancellation a task feels: its serial number and object.

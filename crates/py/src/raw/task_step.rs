@@ -276,6 +276,9 @@ const CANCELLED: u64 = 2;
 
 fn finished(o: *mut PyObject, s: &TaskState, how: u64) {
     if let Some(core) = s.future.core() {
+        if s.scope.ended(core, o).is_err() {
+            super::obj::write_unraisable(o);
+        }
         s.scope.leave(Some(core));
         core.hooks.finish(s.id.get(), how);
     }

@@ -44,6 +44,8 @@ pub struct NurseryCore {
     body_runs: Cell<bool>,
     /// What children raise is somebody else's business.
     ignores_failures: Cell<bool>,
+    /// A child that is cancelled by a plain `Task.cancel()` has failed too: somebody wants all the results.
+    needs_all: Cell<bool>,
     closed: Cell<bool>,
     /// The Wait of the parent task, which waits for the children.
     waiting: Slot,
@@ -90,7 +92,7 @@ fn set_change(outcome: i32) -> R<()> {
 }
 
 impl NurseryCore {
-    /// A plain `Task.cancel()` ends only that task.
+    /// A plain `Task.cancel()` ends only that task, unless all are needed.
     fn child_failed(&self, exc: &Obj, task: *mut PyObject) -> R<()> {
         // SAFETY: attached.
         let py = unsafe { Python::assume_attached() };
@@ -98,7 +100,12 @@ impl NurseryCore {
             return Ok(());
         }
         if is_cancelled_error(exc.as_ptr()) && !source_of(py, exc.as_ptr())?.is_some_and(CancelSource::is_scoped) {
-            return Ok(());
+            // SAFETY: the scope is a CancelScope.
+            let scope: &CancelScope = unsafe { of(self.scope.get()) };
+            // In a cancelled scope it is a library's way of passing that on.
+            if !self.needs_all.get() || scope.is_effective() {
+                return Ok(());
+            }
         }
         self.add(exc, task)
     }
@@ -230,11 +237,24 @@ fn child_ended(task: *mut PyObject, s: &TaskState, exc: Option<&Obj>) -> R<()> {
     let nursery: &NurseryCore = unsafe { of(o.as_ptr()) };
     // SAFETY: a set, and a task that is alive.
     set_change(unsafe { ffi::PySet_Discard(nursery.children.get(), task) })?;
-    if let Some(exc) = exc {
-        s.future.log_traceback.set(false);
-        nursery.child_failed(exc, task)?;
+    let told = match exc {
+        Some(exc) => {
+            s.future.log_traceback.set(false);
+            nursery.child_failed(exc, task)
+        }
+        None => Ok(()),
+    };
+    // Whatever went wrong, the block must not wait for a task that has ended.
+    match told {
+        Ok(()) => nursery.close_if_done(),
+        Err(Raised) => {
+            let failure = crate::raw::obj::take_raised();
+            if nursery.close_if_done().is_err() {
+                crate::raw::obj::write_unraisable(task);
+            }
+            Err(failure.map_or(Raised, crate::raw::obj::raise_object))
+        }
     }
-    nursery.close_if_done()
 }
 
 /// `coro` is no coroutine: says what was probably meant.
@@ -316,6 +336,7 @@ impl NurseryCore {
             starting: Cell::new(0),
             body_runs: Cell::new(true),
             ignores_failures: Cell::new(false),
+            needs_all: Cell::new(false),
             closed: Cell::new(false),
             waiting: Slot::default(),
         };
@@ -392,6 +413,11 @@ impl NurseryCore {
     /// What children raise from now on stays with them.
     fn _ignore_failures(&self) {
         self.ignores_failures.set(true);
+    }
+
+    /// A child that is cancelled by a plain `Task.cancel()` counts as failed from now on.
+    fn _need_all(&self) {
+        self.needs_all.set(true);
     }
 
     fn _body_ended(&self) -> PyResult<()> {

@@ -4,6 +4,7 @@
 
 use pyo3::exceptions::{PyRuntimeError, PyTypeError};
 use pyo3::prelude::*;
+use pyo3::types::PyTuple;
 
 use super::wait::{self, Checkpoint, Operation, Wait};
 use super::{checkpoints, parking_lot, to_python};
@@ -76,8 +77,22 @@ fn _cancelled_error_for(task: Bound<'_, PyAny>) -> PyResult<Py<PyAny>> {
     Ok(to_python(py, &crate::scope::cancelled_error_for(&Obj::from(task))?))
 }
 
+/// `Task.cancel()` for a request that an await of the task has held back until now: `exc` is what it had raised there.
+#[pyfunction]
+fn _cancel_again(task: Bound<'_, PyAny>, exc: Bound<'_, PyAny>) -> PyResult<()> {
+    let py = task.py();
+    if !task::is_ours(task.as_ptr()) {
+        return Err(PyTypeError::new_err("only a segue.Task can be cancelled again"));
+    }
+    task.call_method0(pyo3::intern!(py, "uncancel"))?;
+    let args = exc.getattr(pyo3::intern!(py, "args"))?.cast_into::<PyTuple>()?;
+    task.call_method1(pyo3::intern!(py, "cancel"), args)?;
+    Ok(crate::scope::same_request(&Obj::from(task), &Obj::from(exc))?)
+}
+
 pub fn add_to(m: &Bound<'_, PyModule>) -> PyResult<()> {
     m.add_function(wrap_pyfunction!(wait_task_rescheduled, m)?)?;
     m.add_function(wrap_pyfunction!(_cancelled_error_for, m)?)?;
+    m.add_function(wrap_pyfunction!(_cancel_again, m)?)?;
     m.add_function(wrap_pyfunction!(reschedule, m)?)
 }
