@@ -322,12 +322,11 @@ async def _run_process(
             task_status.started(process)
             await process.wait()
         except BaseException:
-            with CancelScope(shield=True):
-                ending = CancelScope(shield=True)
-                nursery.start_soon(_end, process, deliver_cancel, ending)
-                await process.wait()
-                ending.cancel(reason="the process has exited")
-                raise
+            # Tasks of their own: a further `Task.cancel()` of this one must not disturb them. The nursery waits.
+            ending = CancelScope(shield=True)
+            nursery.start_soon(_end, process, deliver_cancel, ending)
+            nursery.start_soon(_watch, process, ending)
+            raise
 
     stdout = b"".join(stdout_chunks) if capture_stdout else None
     stderr = b"".join(stderr_chunks) if capture_stderr else None
@@ -336,6 +335,12 @@ async def _run_process(
     if code and check:
         raise subprocess.CalledProcessError(code, process.args, output=stdout, stderr=stderr)
     return subprocess.CompletedProcess(process.args, code, stdout, stderr)
+
+
+async def _watch(process: Process, ending: CancelScope) -> None:
+    with CancelScope(shield=True):
+        await process.wait()
+        ending.cancel(reason="the process has exited")
 
 
 async def _end(

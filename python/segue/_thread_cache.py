@@ -93,6 +93,8 @@ class _Worker:
         except BaseException as exc:
             print("Exception while delivering the result of a thread", file=sys.stderr)
             traceback.print_exception(exc)
+        finally:
+            del result, deliver  # an error's traceback leads to this frame
 
     def _call_thread(self, name: str) -> None:
         self._thread.name = name

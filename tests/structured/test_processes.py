@@ -181,6 +181,31 @@ async def test_task_cancel_ends_the_process() -> None:
     assert started[0].returncode == -signal.SIGTERM
 
 
+async def test_a_second_cancel_does_not_disturb_how_the_process_is_ended() -> None:
+    asked, go = segue.Event(), segue.Event()
+    seen: list[Any] = []
+
+    async def deliver(process: segue.Process) -> None:
+        asked.set()
+        await go.wait()
+        process.kill()
+        try:
+            await segue.sleep_forever()
+        finally:  # cancelled, since the process has exited
+            seen.append(process.returncode)
+
+    task = asyncio.create_task(segue.run_process(SLEEP, deliver_cancel=deliver))
+    await turns(5)
+    task.cancel()
+    await asked.wait()
+    task.cancel()
+    await turns(5)
+    go.set()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    assert seen == [-signal.SIGKILL] and task.cancelling() == 2
+
+
 async def test_deliver_cancel() -> None:
     seen: list[object] = []
 

@@ -41,6 +41,34 @@ async def test_result_and_error_come_back() -> None:
         await to_thread.run_sync(fail)
 
 
+async def test_an_error_is_freed_without_the_collector() -> None:
+    class Failed(Exception):
+        """Can be weakly referenced."""
+
+    def fail() -> NoReturn:
+        raise Failed
+
+    async def failed() -> weakref.ref[Any]:
+        try:
+            await to_thread.run_sync(fail)
+        except Failed as exc:
+            return weakref.ref(exc)
+        raise AssertionError
+
+    gc.collect()
+    gc.disable()
+    try:
+        ref = await failed()
+        await until(lambda: ref() is None)  # the thread lets go of it a moment later
+    finally:
+        gc.enable()
+
+
+def test_functions_have_the_names_that_programs_know_them_by() -> None:
+    functions = (to_thread.run_sync, from_thread.run, from_thread.run_sync, from_thread.check_cancelled)
+    assert [f.__name__ for f in functions] == ["run_sync", "run", "run_sync", "check_cancelled"]
+
+
 async def test_thread_is_reused() -> None:
     first = await to_thread.run_sync(threading.get_ident)
     for _ in range(20):
