@@ -104,14 +104,10 @@ class _TaskGroup(_NurseryBlock):
 def _first_of(group: BaseExceptionGroup[BaseException], what: str) -> BaseException:
     failures = [exc for exc in group.exceptions if not isinstance(exc, asyncio.CancelledError)]
     first, *others = failures or group.exceptions
-    try:
-        for other in others:
-            about = f"{what}: a further task failed while it was being cancelled; {_shown(first)} is what was raised"
-            _report(other, about)
-        return first
-    finally:
-        other = None
-        del group, failures, first, others, other  # no cycle of exceptions and frames
+    for other in others:
+        about = f"{what}: a further task failed while it was being cancelled; {_shown(first)} is what was raised"
+        _report(other, about)
+    return first
 
 
 def _shown(exc: BaseException) -> str:

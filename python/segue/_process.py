@@ -322,11 +322,14 @@ async def _run_process(
             task_status.started(process)
             await process.wait()
         except BaseException:
-            # Tasks of their own: a further `Task.cancel()` of this one must not disturb them. The nursery waits.
-            ending = CancelScope(shield=True)
-            nursery.start_soon(_end, process, deliver_cancel, ending)
-            nursery.start_soon(_watch, process, ending)
-            raise
+            with CancelScope(shield=True):
+                ending = CancelScope(shield=True)
+                nursery.start_soon(_end, process, deliver_cancel, ending)
+                try:
+                    await _until_exited(process)
+                finally:
+                    ending.cancel(reason="the process has exited")
+                raise
 
     stdout = b"".join(stdout_chunks) if capture_stdout else None
     stderr = b"".join(stderr_chunks) if capture_stderr else None
@@ -337,10 +340,20 @@ async def _run_process(
     return subprocess.CompletedProcess(process.args, code, stdout, stderr)
 
 
-async def _watch(process: Process, ending: CancelScope) -> None:
-    with CancelScope(shield=True):
-        await process.wait()
-        ending.cancel(reason="the process has exited")
+async def _until_exited(process: Process) -> None:
+    """A `Task.cancel()` doesn't end the wait; it is raised when the process has exited."""
+    request = None
+    while True:
+        try:
+            await process.wait()
+            break
+        except asyncio.CancelledError as exc:
+            request = exc
+    if request is not None:
+        try:
+            raise request
+        finally:
+            del request
 
 
 async def _end(
