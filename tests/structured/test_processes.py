@@ -268,4 +268,5 @@ async def test_no_pipe_is_left_behind_by_a_program_that_cannot_start() -> None:
         await lowlevel.open_process(
             ["/dev/null"], stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE
         )
-    assert set(os.listdir("/proc/self/fd")) == before
+    # Meanwhile the collector may have closed what another test had left.
+    assert not set(os.listdir("/proc/self/fd")) - before
