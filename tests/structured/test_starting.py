@@ -292,7 +292,8 @@ def test_closing_a_loop_says_what_never_ran(wrapper: str) -> None:
     """)
     assert done.stdout == "Event loop stopped before Future completed.\n"
     assert "coroutine 'never' was never awaited" in done.stderr
-    assert "Task was destroyed but it is pending!\ntask: <Task pending name='__main__.never'" in done.stderr
+    assert "Task was destroyed but it is pending!\n" in done.stderr
+    assert "task: <Task pending name='__main__.never'" in done.stderr
 
 
 @pytest.mark.parametrize("wrapper", ["lambda function: function", "functools.partial"])
