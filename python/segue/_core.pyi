@@ -3,11 +3,11 @@
 import asyncio
 import sys
 from asyncio.transports import _FlowControlMixin
-from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Generator, Hashable
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Generator, Hashable, Iterator
 from contextvars import Context
 from socket import socket
 from ssl import SSLContext
-from types import GenericAlias, TracebackType
+from types import FrameType, GenericAlias, TracebackType
 from typing import Any, Generic, Literal, NoReturn, Protocol, TypeVar, TypeVarTuple, Unpack, final
 
 from typing_extensions import disjoint_base
@@ -53,6 +53,7 @@ class Task(asyncio.Task[_T]):
     @property
     def child_nurseries(self) -> list[Nursery]: ...
     custom_sleep_data: Any
+    def iter_await_frames(self) -> Iterator[tuple[FrameType, int]]: ...
     @property
     def _schedule_points(self) -> int: ...
     @property
@@ -347,7 +348,7 @@ async def checkpoint_if_cancelled() -> None:
 async def sleep_forever() -> NoReturn:
     """Wait until cancelled. RuntimeError if somebody wakes the task by `lowlevel.reschedule`."""
 
-async def wait_task_rescheduled(abort_fn: Callable[[RaiseCancel], Abort]) -> Any:
+async def wait_task_rescheduled(abort_func: Callable[[RaiseCancel], Abort]) -> Any:
     """Put the current task to sleep until somebody calls `reschedule` with it."""
 
 class _Value(Protocol):
@@ -528,6 +529,9 @@ class NurseryCore:
     def _check_open(self) -> None: ...
     def _hand_over_to(self, other: NurseryCore) -> None: ...
     def _ignore_failures(self) -> None: ...
+    def _abandon(self) -> None: ...
+    @property
+    def _abandoned(self) -> bool: ...
     def _listed(self, open: bool) -> None: ...
     def _need_all(self) -> None: ...
     def _spawn(self, function: Any, coro: Any, name: object, /) -> Task[Any]: ...

@@ -38,14 +38,14 @@ def permanently_detach_coroutine_object(final_outcome: Any) -> Generator[Any, An
 
 @types.coroutine
 def temporarily_detach_coroutine_object(
-    abort_fn: Callable[[RaiseCancel], Abort],
+    abort_func: Callable[[RaiseCancel], Abort],
 ) -> Generator[Any, Any, Any]:
     """Detach the current coroutine from its task: whoever has it may `send` to it, and what is sent is returned here.
 
-    The task waits meanwhile, as in `wait_task_rescheduled`; `abort_fn` is called if it is cancelled. The
+    The task waits meanwhile, as in `wait_task_rescheduled`; `abort_func` is called if it is cancelled. The
     coroutine must call `reattach_detached_coroutine_object` before it ends or awaits anything of the loop's.
     """
-    return (yield wait_task_rescheduled(abort_fn).send(None))
+    return (yield wait_task_rescheduled(abort_func).send(None))
 
 
 @types.coroutine

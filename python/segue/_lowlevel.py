@@ -9,7 +9,9 @@ from __future__ import annotations
 import asyncio
 import contextvars
 import enum
-from collections.abc import Awaitable, Callable
+import gc
+import types
+from collections.abc import Awaitable, Callable, Iterator
 from typing import Any, Generic, NoReturn, TypeVar
 
 from ._core import Task, _cancelled_error_for
@@ -57,6 +59,22 @@ def current_task() -> Task[Any]:
     return task  # type: ignore[return-value]  # what runs here is a task of ours
 
 
+def _await_frames(awaitable: Any) -> Iterator[tuple[types.FrameType, int]]:
+    """`Task.iter_await_frames()`: what a task's coroutine awaits, from the outside to the inside."""
+    while awaitable is not None:
+        if type(awaitable).__name__ in ("async_generator_asend", "async_generator_athrow"):
+            # They don't say whose they are.
+            awaitable = next((o for o in gc.get_referents(awaitable) if hasattr(o, "ag_frame")), None)
+        for frame_name, awaits in (("cr_frame", "cr_await"), ("gi_frame", "gi_yieldfrom"), ("ag_frame", "ag_await")):
+            if hasattr(awaitable, frame_name):
+                if (frame := getattr(awaitable, frame_name)) is not None:
+                    yield frame, frame.f_lineno
+                awaitable = getattr(awaitable, awaits)
+                break
+        else:
+            return
+
+
 def current_root_task() -> Task[Any] | None:
     """The task that the run began with, or None if the loop wasn't started by `segue.trio.run`."""
     return vars(asyncio.get_running_loop()).get("_root_task")
@@ -80,13 +98,13 @@ _NOT_SET: Any = object()
 class RunVarToken(Generic[T]):
     """What `RunVar.set` returns, for `RunVar.reset`."""
 
-    __slots__ = ("_var", "_values", "_previous", "_redeemed")
+    __slots__ = ("_var", "_values", "previous_value", "redeemed")
 
     def __init__(self, var: RunVar[T], values: dict[RunVar[Any], Any], previous: T) -> None:
         self._var = var
         self._values = values
-        self._previous = previous
-        self._redeemed = False
+        self.previous_value = previous
+        self.redeemed = False
 
 
 class RunVar(Generic[T]):
@@ -127,18 +145,18 @@ class RunVar(Generic[T]):
         """Take a `set` back. ValueError for a token of another variable, another loop, or used before."""
         if token is None:
             raise TypeError("token must not be none")
-        if token._redeemed:
+        if token.redeemed:
             raise ValueError("token has already been used")
         if token._var is not self:
             raise ValueError("token is not for us")
         values = self._values()
         if token._values is not values:
             raise ValueError("token is not for this run context")
-        if token._previous is _NOT_SET:
+        if token.previous_value is _NOT_SET:
             values.pop(self, None)
         else:
-            values[self] = token._previous
-        token._redeemed = True
+            values[self] = token.previous_value
+        token.redeemed = True
 
     def __repr__(self) -> str:
         return f"<RunVar name={self._name!r}>"

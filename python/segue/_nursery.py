@@ -157,7 +157,11 @@ class Nursery(NurseryCore):
             if not strict and len(found) == 1:
                 return found[0]
             self._was_combined = any(not isinstance(raised, asyncio.CancelledError) for raised in found)
-            return _combined(found)
+            combined = _combined(found)
+            if self._was_combined and not strict:
+                assert combined is not None  # it is a group
+                combined.add_note(_LOOSE)
+            return combined
         finally:
             found.clear()
             del exc  # no cycle of exceptions and frames
@@ -169,13 +173,15 @@ def _left_open(task: Any, exc: BaseException | None) -> BaseException:
     Nobody will wait for what runs in them: it is cancelled. Returns what counts as the task's failure.
     """
     nurseries = list(task.child_nurseries)
+    scopes = ", ".join(repr(nursery.cancel_scope) for nursery in nurseries)
     for nursery in reversed(nurseries):
         nursery._listed(False)
+        nursery._abandon()
         nursery.cancel_scope.cancel(reason="the task that had opened this nursery has ended in it")
         _forget_when_empty(nursery)
     error = RuntimeError(
         f"Nursery stack corrupted: task {task.get_name()!r} has ended without leaving "
-        f"{len(nurseries)} nursery block(s) that it had entered; use `async with open_nursery()`"
+        f"{len(nurseries)} nursery block(s) that it had entered: {scopes}. Use `async with open_nursery()`"
     )
     error.__context__ = exc
     return error
@@ -215,17 +221,38 @@ def _end_context(exc: BaseException, handled: BaseException) -> None:
         exc.__context__ = handled
 
 
+_ERRORS = "unhandled errors in a nursery"
+
+
 def _combined(exceptions: list[BaseException]) -> BaseException | None:
     if not exceptions:
         return None
     if any(not isinstance(exc, asyncio.CancelledError) for exc in exceptions):
         # A copy: the group's repr shows the list itself, which is cleared.
-        return BaseExceptionGroup("unhandled errors in a nursery", list(exceptions))
+        return BaseExceptionGroup(_ERRORS, list(exceptions))
     for exc in exceptions:
         info = cancellation(exc)
         if info is None or not info.scoped:
             return exc
     return exceptions[0]
+
+
+_LOOSE = "This group is of a nursery with strict_exception_groups=False: it goes if only one exception is left in it."
+
+
+def _collapsed(group: BaseExceptionGroup[BaseException]) -> BaseException:
+    """What comes out of a scope that has caught a part of a group: called by the core with the rest."""
+    exceptions = [_collapsed(exc) if isinstance(exc, BaseExceptionGroup) else exc for exc in group.exceptions]
+    if len(exceptions) == 1 and _LOOSE in getattr(group, "__notes__", ()):
+        return exceptions[0]
+    if all(new is old for new, old in zip(exceptions, group.exceptions, strict=True)):
+        return group
+    changed = group.derive(exceptions)
+    for name in ("__traceback__", "__cause__", "__context__", "__suppress_context__"):
+        setattr(changed, name, getattr(group, name))
+    for note in getattr(group, "__notes__", ()):
+        changed.add_note(note)
+    return changed
 
 
 def _name_of(async_fn: object) -> str:
@@ -296,23 +323,29 @@ class _NurseryBlock:
         self, kind: type[BaseException] | None, exc: BaseException | None, tb: TracebackType | None
     ) -> bool:
         nursery = self._nursery
+        if nursery._abandoned:
+            return self._leave_abandoned(exc)
         raised = await nursery._wait(exc, self._strict is not False)
         try:
             nursery._listed(False)
             _open_nurseries(nursery.parent_task.get_loop()).discard(nursery)
             return nursery.cancel_scope._close(raised, exc)
-        except BaseExceptionGroup as group:
-            if self._strict is not False or not nursery._was_combined or len(group.exceptions) != 1:
-                raise
-            lone = group.exceptions[0]
         finally:
             del raised, exc, tb, nursery, self  # no cycle of exceptions and frames
-        before = lone.__context__
+
+    def _leave_abandoned(self, exc: BaseException | None) -> bool:
+        """The task that opened the nursery has ended in it, and its own nursery was told so: there is nothing to wait for.
+
+        What the block raises is in a group, as ever.
+        """
+        if exc is None or isinstance(exc, asyncio.CancelledError) or self._strict is False:
+            return False
+        group = BaseExceptionGroup(_ERRORS, [exc])
         try:
-            raise lone
+            raise group
         finally:
-            lone.__context__ = before
-            del lone, before
+            group.__context__ = None  # it is in the group
+            del group, exc, self  # no cycle of exceptions and frames
 
 
 def open_nursery(strict_exception_groups: bool | None = None) -> _NurseryBlock:

@@ -41,7 +41,12 @@ pub fn split(exc: Bound<'_, PyAny>, host: &Obj, requests: i64) -> PyResult<(bool
     if caught.is_none() {
         return Ok((false, Some(Obj::from(exc))));
     }
-    Ok((true, (!rest.is_none()).then(|| Obj::from(rest))))
+    if rest.is_none() {
+        return Ok((true, None));
+    }
+    // A nursery that isn't strict wants no group around a single exception.
+    let rest = py.import(intern!(py, "segue._nursery"))?.call_method1(intern!(py, "_collapsed"), (rest,))?;
+    Ok((true, Some(Obj::from(rest))))
 }
 
 fn is_a_scopes(py: Python<'_>, exc: *mut PyObject, host: &Obj, requests: i64) -> R<bool> {

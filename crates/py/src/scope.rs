@@ -23,7 +23,7 @@ use crate::event_loop::LoopCore;
 use crate::raw::globals::globals;
 use crate::raw::obj::{call, getattr_opt, is_true};
 use crate::raw::task::{self, TaskState};
-use crate::raw::{future, Obj, Slot, R};
+use crate::raw::{future, registry, Obj, Slot, R};
 use crate::structured::wait;
 
 /// What became of the cancellation of the present wait.
@@ -248,7 +248,8 @@ impl TaskScope {
         };
         self.parked.set(true);
         if let Some(expired) = expired(core, slot) {
-            cancel_scope::expire(&expired)?;
+            // It is the loop that notices, not the task.
+            registry::without_current(core, s.future.loop_.get(), || cancel_scope::expire(&expired))?;
         }
         if self.is_cancelled(s) {
             self.deliver(s, core)?;

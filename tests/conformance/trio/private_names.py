@@ -103,6 +103,9 @@ OWN_NAMES = {
     "segue._thread_cache:THREAD_NAME": "Trio thread",
 }
 
+# What the tests look at of Segue's own objects, under a private name of Trio's.
+PRIVATE_ATTRIBUTES = {"segue._core:Task._runner": _Runner()}
+
 PRIVATE: dict[str, dict[str, Any]] = {
     "trio": {"Path": "pathlib:Path"},  # trio.Path itself comes later
     "*": {

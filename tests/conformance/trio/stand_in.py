@@ -16,7 +16,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from private_names import OWN_NAMES, PRIVATE, SAME_MODULES
+from private_names import OWN_NAMES, PRIVATE, PRIVATE_ATTRIBUTES, SAME_MODULES
 
 WHERE_NAMES_ARE = (
     "segue.trio",
@@ -163,10 +163,10 @@ class Finder:
 
 def install() -> None:
     sys.meta_path.insert(0, Finder())  # type: ignore[arg-type]
-    for place, text in OWN_NAMES.items():
+    for place, value in (*OWN_NAMES.items(), *PRIVATE_ATTRIBUTES.items()):
         module, _, path = place.partition(":")
         *owners, name = path.split(".")
         target: Any = importlib.import_module(module)
         for owner in owners:
             target = getattr(target, owner)
-        setattr(target, name, text)
+        setattr(target, name, value)

@@ -9,8 +9,7 @@ use pyo3::ffi::{self, PyObject};
 
 use super::globals::{attr, import};
 #[cfg(Py_3_12)]
-use super::obj::call;
-use super::obj::Raised;
+use super::obj::{call, raise_object, take_raised, Raised};
 use super::{globals::repr, obj::runtime_error};
 use super::{Obj, R};
 use crate::event_loop::LoopCore;
@@ -210,6 +209,30 @@ pub fn settle(core: &LoopCore, loop_: *mut PyObject) {
             if ffi::PyDict_DelItem(registry().current, loop_) != 0 {
                 ffi::PyErr_Clear();
             }
+        }
+    }
+}
+
+/// Does something on `loop_`'s own behalf in the middle of a task's step: meanwhile no task is current.
+pub fn without_current<T>(core: &LoopCore, loop_: *mut PyObject, act: impl FnOnce() -> R<T>) -> R<T> {
+    let outer = current(loop_)?;
+    settle(core, loop_);
+    let (Some(outer), dict) = (outer, registry().current) else {
+        return act();
+    };
+    // SAFETY: a dict; the loop is alive and hashable, and so is the task.
+    unsafe {
+        if ffi::PyDict_DelItem(dict, loop_) != 0 {
+            return Err(Raised);
+        }
+        let result = act();
+        let raised = take_raised();
+        if ffi::PyDict_SetItem(dict, loop_, outer.as_ptr()) != 0 {
+            return Err(Raised);
+        }
+        match raised {
+            Some(exc) => Err(raise_object(exc)),
+            None => result,
         }
     }
 }

@@ -9,7 +9,7 @@ use std::ffi::c_void;
 use pyo3::ffi::{self, PyObject};
 
 use super::globals::attr;
-use super::obj::call;
+use super::obj::{call, raise_object, take_raised};
 use super::{Obj, Raised, R};
 use crate::event_loop::LoopCore;
 
@@ -174,6 +174,18 @@ pub fn leave(_: Option<&LoopCore>, loop_: *mut PyObject, task: *mut PyObject) ->
 
 #[inline(always)]
 pub fn settle(_: &LoopCore, _: *mut PyObject) {}
+
+/// Does something on `loop_`'s own behalf in the middle of a task's step: meanwhile no task is current.
+pub fn without_current<T>(_: &LoopCore, loop_: *mut PyObject, act: impl FnOnce() -> R<T>) -> R<T> {
+    let outer = swap_current(loop_, Obj::none().as_ptr())?;
+    let result = act();
+    let raised = take_raised();
+    swap_current(loop_, outer.as_ptr())?;
+    match raised {
+        Some(exc) => Err(raise_object(exc)),
+        None => result,
+    }
+}
 
 /// The task that runs on `loop_` now.
 pub fn current(loop_: *mut PyObject) -> R<Option<Obj>> {

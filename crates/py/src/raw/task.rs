@@ -379,6 +379,11 @@ fn print_stack(o: *mut PyObject, args: Args) -> R<Obj> {
     call(globals().task_print_stack, &[o, or_none(limit), or_none(file)])
 }
 
+fn iter_await_frames(o: *mut PyObject) -> R<Obj> {
+    let walk = super::globals::attr(&super::globals::import("segue._lowlevel")?, "_await_frames")?;
+    call(walk.as_ptr(), &[st(o).coro.obj_or_none().as_ptr()])
+}
+
 fn set_result(_: *mut PyObject, _: Args) -> R<Obj> {
     Err(runtime_error("Task does not support set_result operation"))
 }
@@ -408,6 +413,7 @@ fast_method!(m_set_exception, set_exception);
 plain_method!(m_uncancel, uncancel);
 plain_method!(m_cancelling, |o: *mut PyObject| Obj::int(st(o).cancel_requests.get()));
 plain_method!(m_get_name, name);
+plain_method!(m_iter_await_frames, iter_await_frames);
 plain_method!(m_get_coro, |o: *mut PyObject| Ok(st(o).coro.obj_or_none()));
 plain_method!(m_get_context, |o: *mut PyObject| Ok(st(o).context.obj_or_none()));
 getter!(g_coro, |o| Ok(st(o).coro.obj_or_none()));
@@ -611,6 +617,7 @@ pub fn make_type(g: &Globals) -> R<*mut PyTypeObject> {
         one_arg(c"set_name", m_set_name, c"Set the name of the task."),
         no_args(c"get_coro", m_get_coro, c"Return the coroutine that the task runs."),
         no_args(c"get_context", m_get_context, c"Return the contextvars context the task runs in."),
+        no_args(c"iter_await_frames", m_iter_await_frames, c"Iterate over the frames from the task's coroutine to where it waits: (frame, line number)."),
         fast(c"get_stack", m_get_stack, c"get_stack($self, /, *, limit=None)\n--\n\nReturn the list of stack frames for the task's coroutine."),
         fast(c"print_stack", m_print_stack, c"print_stack($self, /, *, limit=None, file=None)\n--\n\nPrint the stack or traceback for the task's coroutine."),
     ]);

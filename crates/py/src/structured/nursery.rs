@@ -42,11 +42,13 @@ pub struct NurseryCore {
     /// Calls of `start()` that are not over.
     starting: Cell<u32>,
     body_runs: Cell<bool>,
-    /// What children raise is somebody else's business.
+    /// What children raise stays with them.
     ignores_failures: Cell<bool>,
     /// A child that is cancelled by a plain `Task.cancel()` has failed too: somebody wants all the results.
     needs_all: Cell<bool>,
     closed: Cell<bool>,
+    /// The task that opened it has ended without leaving it.
+    abandoned: Cell<bool>,
     /// The Wait of the parent task, which waits for the children.
     waiting: Slot,
 }
@@ -96,9 +98,6 @@ impl NurseryCore {
     fn child_failed(&self, exc: &Obj, task: *mut PyObject) -> R<()> {
         // SAFETY: attached.
         let py = unsafe { Python::assume_attached() };
-        if self.ignores_failures.get() {
-            return Ok(());
-        }
         if is_cancelled_error(exc.as_ptr()) && !source_of(py, exc.as_ptr())?.is_some_and(CancelSource::is_scoped) {
             // SAFETY: the scope is a CancelScope.
             let scope: &CancelScope = unsafe { of(self.scope.get()) };
@@ -237,7 +236,7 @@ fn child_ended(task: *mut PyObject, s: &TaskState, exc: Option<&Obj>) -> R<()> {
     let nursery: &NurseryCore = unsafe { of(o.as_ptr()) };
     // SAFETY: a set, and a task that is alive.
     set_change(unsafe { ffi::PySet_Discard(nursery.children.get(), task) })?;
-    let told = match exc {
+    let told = match exc.filter(|_| !nursery.ignores_failures.get()) {
         Some(exc) => {
             s.future.log_traceback.set(false);
             nursery.child_failed(exc, task)
@@ -338,6 +337,7 @@ impl NurseryCore {
             ignores_failures: Cell::new(false),
             needs_all: Cell::new(false),
             closed: Cell::new(false),
+            abandoned: Cell::new(false),
             waiting: Slot::default(),
         };
         nursery.children.set(Obj::from(PySet::empty(scope.py())?.into_any()));
@@ -410,7 +410,7 @@ impl NurseryCore {
         to_python(py, &self.exceptions.replace(Some(Obj::from(PyList::empty(py).into_any()))).unwrap_or_else(Obj::none))
     }
 
-    /// What children raise from now on stays with them.
+    /// What children raise from now on stays with them: whoever asks them gets it, and if nobody does it is logged.
     fn _ignore_failures(&self) {
         self.ignores_failures.set(true);
     }
@@ -418,6 +418,18 @@ impl NurseryCore {
     /// A child that is cancelled by a plain `Task.cancel()` counts as failed from now on.
     fn _need_all(&self) {
         self.needs_all.set(true);
+    }
+
+    /// The task that opened the nursery has ended in it: nobody waits for the children, and no more are taken.
+    fn _abandon(&self) {
+        self.abandoned.set(true);
+        self.ignores_failures.set(true);
+        self.closed.set(true);
+    }
+
+    #[getter]
+    fn _abandoned(&self) -> bool {
+        self.abandoned.get()
     }
 
     fn _body_ended(&self) -> PyResult<()> {

@@ -31,11 +31,11 @@ fn abort(wait: &Wait) -> R<bool> {
 
 /// Put the current task to sleep until somebody calls `reschedule` with it.
 ///
-/// If it is cancelled meanwhile, `abort_fn(raise_cancel)` is called, once: it returns `Abort.SUCCEEDED` if nobody is going to
+/// If it is cancelled meanwhile, `abort_func(raise_cancel)` is called, once: it returns `Abort.SUCCEEDED` if nobody is going to
 /// reschedule the task, which then raises Cancelled, or `Abort.FAILED` if somebody will, for which the task goes on waiting.
 #[pyfunction]
-fn wait_task_rescheduled(py: Python<'_>, abort_fn: Bound<'_, PyAny>) -> PyResult<Py<PyAny>> {
-    Ok(to_python(py, &wait::new(&RESCHEDULED, std::ptr::null_mut(), Some(Obj::from(abort_fn)))?))
+fn wait_task_rescheduled(py: Python<'_>, abort_func: Bound<'_, PyAny>) -> PyResult<Py<PyAny>> {
+    Ok(to_python(py, &wait::new(&RESCHEDULED, std::ptr::null_mut(), Some(Obj::from(abort_func)))?))
 }
 
 /// Let a task that waits here go on with `next_send`: an `outcome.Value` or `outcome.Error`, None by default.
