@@ -72,7 +72,6 @@ conformance:  ## CPython's own asyncio tests on every interpreter of this machin
 
 .PHONY: conformance-trio
 conformance-trio: $(VENV)/tests-installed  ## Trio's own tests on segue.trio
-	$(RUN) -m pip install -q trio==0.35.0 trustme pyopenssl
 	$(RUN) tests/conformance/trio/run.py $(ARGS)
 
 .PHONY: suites

@@ -116,6 +116,8 @@ def suites() -> list[Step]:
         )
     conformance = [sys.executable, "tests/conformance/run.py", "--baseline", "--jobs", "2"]
     steps.append(Step("conformance", conformance, counts_tests=True))
+    trio = [sys.executable, "tests/conformance/trio/run.py"]
+    steps.append(Step("conformance-trio", trio, counts_tests=True))
     return steps
 
 
@@ -135,9 +137,9 @@ def main() -> int:
         steps = [step for step in steps if step in chosen or step.name in only]
     for step in steps:
         step.run()
-    print("\nstep            passed   failed   seconds")
+    print("\nstep              passed   failed   seconds")
     for step in steps:
-        print(f"{step.name:<14} {step.passed:>7} {step.failed:>8} {step.seconds:>9.0f}")
+        print(f"{step.name:<16} {step.passed:>7} {step.failed:>8} {step.seconds:>9.0f}")
     passed, failed = sum(step.passed for step in steps), sum(step.failed for step in steps)
     print(f"\n{passed} passed, {failed} failed")
     return int(failed > 0)

@@ -334,7 +334,7 @@ class _NurseryBlock:
             del raised, exc, tb, nursery, self  # no cycle of exceptions and frames
 
     def _leave_abandoned(self, exc: BaseException | None) -> bool:
-        """The task that opened the nursery has ended in it, and its own nursery was told so: there is nothing to wait for.
+        """The task that opened the nursery has ended in it, and its own nursery knows: there is nothing to wait for.
 
         What the block raises is in a group, as ever.
         """
