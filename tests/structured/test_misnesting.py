@@ -1,4 +1,4 @@
-"""Scopes and nurseries that aren't left in the reverse order of entering, or not by who entered, and what is in them then.
+"""Scopes and nurseries that aren't left in the reverse order of entering, or not by who entered; deadlines that passed.
 
 The messages are in test_provenance.py. Semantics: Trio's tests `test_*misnest*`.
 """

@@ -9,15 +9,15 @@ TEXT = (
     "the text of Cancelled: Segue's says who cancelled and in which line, Trio's names the task by its repr; "
     "source, reason and task are in exc.cancellation"
 )
-MISNESTING = "the error is raised at the exit and names both scopes with their lines; Trio's comes when the task has ended"
-COUNT = "counts Trio's own tasks: calls from other threads are a task there that waits for a descriptor, here the loop's"
+MISNESTING = "the error is raised at the exit and names both scopes with lines; Trio's comes when the task has ended"
+COUNT = "counts Trio's own tasks: calls from other threads are a task there, with a descriptor, and the loop's here"
 REPR = "the repr of a task is asyncio's, which tells the line where it is: no two of them are equal"
 LONE = (
     "a nursery out of which only cancellations come raises one of them: asyncio's code knows only the lone one. "
     "A scope around it catches either"
 )
 DETERMINISM = "asserts that the order of tasks is random; Segue's is the same in each run, to repeat failures"
-ASYNCIO = "wants a TypeError for awaiting another loop's Future; in Segue Futures are awaited, and the error is asyncio's"
+ASYNCIO = "wants a TypeError for awaiting another loop's Future; Segue's tasks await Futures; the error is asyncio's"
 INTERNALS = "breaks Trio's scheduler from within and looks at what becomes of it; Segue's has no such place"
 
 KNOWN: dict[str, str] = {
