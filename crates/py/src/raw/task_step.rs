@@ -329,7 +329,18 @@ fn ended(o: *mut PyObject, s: &TaskState, done: R<()>, exc: Option<&Obj>) -> R<(
 
 #[inline(always)]
 fn tell_keepers(o: *mut PyObject, s: &TaskState, exc: Option<&Obj>) -> R<()> {
+    let told = tell_lots_and_nurseries(o, s, exc);
+    let failure = if told.is_err() { take_raised() } else { None };
+    // Last, as with Trio: what its end has set off is told before it.
     tell(o, s, "exited");
+    match failure {
+        Some(failure) => Err(raise_object(failure)),
+        None => told,
+    }
+}
+
+#[inline(always)]
+fn tell_lots_and_nurseries(o: *mut PyObject, s: &TaskState, exc: Option<&Obj>) -> R<()> {
     let lots = s.breaks.take();
     if lots.is_some() {
         s.breaks.set(lots);
