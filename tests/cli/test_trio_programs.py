@@ -1,7 +1,7 @@
 """Programs written for Trio: those of its tutorial and reference, retold, in `trio_programs/`.
 
-Each runs under Trio itself, unchanged under `segue run --trio`, and with the one line changed that docs/howto/from-trio.md says.
-What it prints, written at its end, is the same for all three.
+Each runs under Trio itself, unchanged under `segue run --trio`, and with the one line changed that
+docs/howto/from-trio.md says. What it prints, written at its end, is the same for all three.
 """
 
 from __future__ import annotations
@@ -11,7 +11,6 @@ import re
 import signal
 import socket
 import subprocess
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 

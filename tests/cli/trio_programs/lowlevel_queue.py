@@ -1,4 +1,4 @@
-# Reference, low level: a queue on `wait_task_rescheduled`, a lot of parked tasks, variables of a run, callbacks from threads.
+# Reference, low level: a queue on `wait_task_rescheduled`, parked tasks, variables of a run, callbacks from threads.
 import collections
 import threading
 
