@@ -9,7 +9,8 @@ use pyo3::ffi::{self, PyObject};
 
 use super::globals::{attr, import};
 #[cfg(Py_3_12)]
-use super::obj::{call, raise_object, take_raised, Raised};
+use super::obj::call;
+use super::obj::{raise_object, take_raised, Raised};
 use super::{globals::repr, obj::runtime_error};
 use super::{Obj, R};
 use crate::event_loop::LoopCore;
