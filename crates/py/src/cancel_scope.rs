@@ -3,7 +3,7 @@
 //! | stage | in the tree | `cancel()` | deadline |
 //! |---|---|---|---|
 //! | new | no | noted for the entry | noted; a relative one starts at the entry |
-//! | entered | yes | reaches every task inside at once | a timer of the loop |
+//! | entered | yes | reaches every task inside at once | if it has passed, cancelled; else a timer of the loop |
 //! | left | no | nothing | nothing |
 //!
 //! Semantics: Trio's `CancelScope` (https://trio.readthedocs.io, "Cancellation and timeouts"). What a task in a scope
