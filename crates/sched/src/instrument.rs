@@ -45,7 +45,7 @@ impl CancelSource {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[repr(u8)]
 pub enum Kind {
-    /// `task` was created by `other` at `site`; `detail` is unused.
+    /// `task` was created by `other` at `site`.
     Spawn = 1,
     /// A step of `task` begins.
     Step = 2,
@@ -57,6 +57,27 @@ pub enum Kind {
     Cancel = 5,
     /// `task` ended; `detail`: 0 result, 1 exception, 2 cancelled.
     Finish = 6,
+    /// The step of `task` is over; `other` runs again (an eager task's creator, or 0); `detail`: 0 it yields, 1 it waits, 2 it ended.
+    StepEnd = 7,
+    /// The loop has waited and begins with `detail` jobs.
+    Turn = 8,
+    /// ... and has done what it could of them.
+    TurnEnd = 9,
+    /// Something that is no task's step begins; `detail` is a [`Doing`].
+    Callback = 10,
+    /// ... and is over; `extra` names it.
+    CallbackEnd = 11,
+}
+
+/// What runs that is no task's step.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[repr(u8)]
+pub enum Doing {
+    Nothing = 0,
+    Io = 2,
+    Timer = 3,
+    Callback = 4,
+    Deadline = 6,
 }
 
 /// One fixed-size entry of the record.
@@ -67,7 +88,16 @@ pub struct Event {
     pub other: TaskId,
     pub detail: u64,
     pub site: SiteId,
+    /// A word in the sink's own table.
+    pub extra: u32,
     pub kind: Kind,
+}
+
+impl Event {
+    #[inline(always)]
+    pub fn new(kind: Kind, task: TaskId, other: TaskId, detail: u64) -> Event {
+        Event { task, other, detail, site: 0, extra: 0, kind }
+    }
 }
 
 /// Receives events, in order, on the loop's thread. Must not call back into the loop.
@@ -75,11 +105,11 @@ pub trait Instrument {
     fn record(&self, event: Event);
 }
 
-/// The loop's hooks: at most one instrument, attached and detached at run time.
+/// The loop's hooks: instruments are attached and detached at run time.
 #[derive(Default)]
 pub struct Hooks {
     attached: Cell<bool>,
-    sink: RefCell<Option<Rc<dyn Instrument>>>,
+    sinks: RefCell<Vec<Rc<dyn Instrument>>>,
     last_task: Cell<TaskId>,
     /// The task whose step is running; 0 between steps. The waker of whatever wakes meanwhile.
     current: Cell<TaskId>,
@@ -87,13 +117,15 @@ pub struct Hooks {
 
 impl Hooks {
     pub fn attach(&self, sink: Rc<dyn Instrument>) {
-        *self.sink.borrow_mut() = Some(sink);
+        self.sinks.borrow_mut().push(sink);
         self.attached.set(cfg!(feature = "hooks"));
     }
 
-    pub fn detach(&self) -> Option<Rc<dyn Instrument>> {
-        self.attached.set(false);
-        self.sink.borrow_mut().take()
+    /// The sink hears nothing more. The caller has another reference, so that nothing is dropped here.
+    pub fn detach(&self, sink: &Rc<dyn Instrument>) {
+        let mut sinks = self.sinks.borrow_mut();
+        sinks.retain(|attached| !Rc::ptr_eq(attached, sink));
+        self.attached.set(cfg!(feature = "hooks") && !sinks.is_empty());
     }
 
     /// Whether anybody listens; callers use it to avoid the cost of finding out a site.
@@ -114,59 +146,83 @@ impl Hooks {
     }
 
     #[inline(always)]
-    fn emit(&self, kind: Kind, task: TaskId, other: TaskId, detail: u64, site: SiteId) {
+    fn emit(&self, event: Event) {
         if self.is_attached() {
-            self.emit_cold(Event { kind, task, other, detail, site });
+            self.emit_cold(event);
         }
     }
 
     #[cold]
     #[inline(never)]
     fn emit_cold(&self, event: Event) {
-        let sink = self.sink.borrow().clone();
-        if let Some(sink) = sink {
+        for sink in self.sinks.borrow().iter() {
             sink.record(event);
         }
     }
 
     #[inline(always)]
-    pub fn spawn(&self, task: TaskId, site: SiteId) {
-        self.emit(Kind::Spawn, task, self.current.get(), 0, site);
+    pub fn spawn(&self, task: TaskId, site: SiteId, coroutine: u32) {
+        self.emit(Event { site, extra: coroutine, ..Event::new(Kind::Spawn, task, self.current.get(), 0) });
     }
 
     /// A step begins. Returns the task that was running before, for [`Hooks::step_end`] (eager tasks nest).
     #[inline(always)]
     pub fn step(&self, task: TaskId) -> TaskId {
         let outer = if cfg!(feature = "hooks") { self.current.replace(task) } else { 0 };
-        self.emit(Kind::Step, task, outer, 0, 0);
+        self.emit(Event::new(Kind::Step, task, outer, 0));
         outer
     }
 
+    /// `how` is asked only if somebody listens: see [`Kind::StepEnd`].
     #[inline(always)]
-    pub fn step_end(&self, outer: TaskId) {
+    pub fn step_end(&self, outer: TaskId, how: impl FnOnce() -> u64) {
+        if self.is_attached() {
+            self.emit_cold(Event::new(Kind::StepEnd, self.current.get(), outer, how()));
+        }
         if cfg!(feature = "hooks") {
             self.current.set(outer);
         }
     }
 
     #[inline(always)]
-    pub fn wait(&self, task: TaskId, on_task: TaskId, on_object: u64) {
-        self.emit(Kind::Wait, task, on_task, on_object, 0);
+    pub fn wait(&self, task: TaskId, on_task: TaskId, on_object: u64, site: SiteId, what: u32) {
+        self.emit(Event { site, extra: what, ..Event::new(Kind::Wait, task, on_task, on_object) });
     }
 
     #[inline(always)]
     pub fn wake(&self, task: TaskId) {
-        self.emit(Kind::Wake, task, self.current.get(), 0, 0);
+        self.emit(Event::new(Kind::Wake, task, self.current.get(), 0));
     }
 
     #[inline(always)]
-    pub fn cancel(&self, task: TaskId, source: CancelSource) {
-        self.emit(Kind::Cancel, task, self.current.get(), source as u64, 0);
+    pub fn cancel(&self, task: TaskId, source: CancelSource, site: SiteId) {
+        self.emit(Event { site, ..Event::new(Kind::Cancel, task, self.current.get(), source as u64) });
     }
 
     #[inline(always)]
-    pub fn finish(&self, task: TaskId, how: u64) {
-        self.emit(Kind::Finish, task, 0, how, 0);
+    pub fn finish(&self, task: TaskId, how: u64, site: SiteId) {
+        self.emit(Event { site, ..Event::new(Kind::Finish, task, 0, how) });
+    }
+
+    /// A turn begins with its jobs.
+    #[inline(always)]
+    pub fn turn(&self, jobs: usize) {
+        self.emit(Event::new(Kind::Turn, 0, 0, jobs as u64));
+    }
+
+    #[inline(always)]
+    pub fn turn_end(&self) {
+        self.emit(Event::new(Kind::TurnEnd, 0, 0, 0));
+    }
+
+    #[inline(always)]
+    pub fn callback(&self, doing: Doing) {
+        self.emit(Event::new(Kind::Callback, 0, 0, doing as u64));
+    }
+
+    #[inline(always)]
+    pub fn callback_end(&self, what: u32) {
+        self.emit(Event { extra: what, ..Event::new(Kind::CallbackEnd, 0, 0, 0) });
     }
 }
 
@@ -189,12 +245,13 @@ mod tests {
         hooks.attach(log.clone());
         let outer = hooks.step(1);
         hooks.wake(2);
-        hooks.step_end(outer);
+        hooks.step_end(outer, || 1);
         hooks.wake(3);
         let seen: Vec<_> = log.0.borrow().iter().map(|e| (e.kind, e.task, e.other)).collect();
-        assert_eq!(seen, [(Kind::Step, 1, 0), (Kind::Wake, 2, 1), (Kind::Wake, 3, 0)]);
-        hooks.detach();
+        assert_eq!(seen, [(Kind::Step, 1, 0), (Kind::Wake, 2, 1), (Kind::StepEnd, 1, 0), (Kind::Wake, 3, 0)]);
+        let sink: Rc<dyn Instrument> = log.clone();
+        hooks.detach(&sink);
         hooks.wake(4);
-        assert_eq!(log.0.borrow().len(), 3);
+        assert_eq!(log.0.borrow().len(), 4);
     }
 }

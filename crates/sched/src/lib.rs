@@ -22,7 +22,7 @@ pub mod turn;
 
 pub use cancel::{CancelTree, ScopeId, TaskSlot};
 pub use clock::{Clock, Nanos};
-pub use instrument::{CancelSource, Event, Hooks, Instrument, Kind, SiteId, TaskId};
+pub use instrument::{CancelSource, Doing, Event, Hooks, Instrument, Kind, SiteId, TaskId};
 pub use ready::ReadyQueue;
 pub use timers::{TimerHeap, TimerToken};
 pub use turn::{Driver, Flow, Scheduler, Wait};
