@@ -472,6 +472,9 @@ impl CancelScope {
         this.id.set(id.to_raw());
         this.stage.set(Stage::Entered);
         s.scope.move_to(core, task.as_ptr(), Some(id));
+        if core.hooks.is_attached() {
+            crate::recording::scope_opened(core, s, slf.as_ptr() as u64, false);
+        }
         this.loop_.set(loop_);
         this.host.set(task);
         if this.deadline.get() != f64::INFINITY {
@@ -502,7 +505,13 @@ impl CancelScope {
     #[pyo3(signature = (exc, handled, /))]
     fn _close(slf: &Bound<'_, Self>, exc: Bound<'_, PyAny>, handled: Bound<'_, PyAny>) -> PyResult<bool> {
         let exc = (!exc.is_none()).then_some(exc);
-        match Self::close(slf, exc)? {
+        let recorded = slf.get().core().filter(|core| core.hooks.is_attached()).map(|core| (core, slf.get().host.obj()));
+        let left = Self::close(slf, exc)?;
+        if let Some((core, Some(host))) = recorded {
+            let caught = slf.get().cancelled_caught.get();
+            crate::recording::scope_closed(core, state(&host).id.get(), slf.as_ptr() as u64, caught);
+        }
+        match left {
             None => Ok(true),
             Some(left) if left.as_ptr() == handled.as_ptr() => Ok(false),
             Some(left) => Err(raise_object(left).into()),

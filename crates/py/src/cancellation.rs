@@ -78,7 +78,7 @@ impl Site {
         Ok(format!("{}:{} {function}", self.file(py)?, self.line()))
     }
 
-    fn clone_ref(&self, py: Python<'_>) -> Site {
+    pub fn clone_ref(&self, py: Python<'_>) -> Site {
         Site { code: self.code.clone_ref(py), instruction: self.instruction }
     }
 }
@@ -227,6 +227,15 @@ impl Cancellation {
             task_name: self.task_name.as_ref().map(|n| n.clone_ref(py)),
             site: self.site.as_ref().map(|s| s.clone_ref(py)),
         }
+    }
+
+    /// Where it was asked for, as "file:line function".
+    pub fn place_text(&self, py: Python<'_>) -> Option<String> {
+        self.site.as_ref().and_then(|site| site.text(py).ok())
+    }
+
+    pub fn reason_text(&self, py: Python<'_>) -> Option<String> {
+        self.reason.as_ref().map(|reason| text_of(reason.bind(py), reason.bind(py).str()))
     }
 
     pub fn deadline(py: Python<'_>, task: Option<&Obj>, site: Option<&Site>) -> PyResult<Obj> {

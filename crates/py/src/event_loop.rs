@@ -65,6 +65,8 @@ pub struct LoopCore {
     /// Steps and callbacks of futures go through `loop.call_soon`: debug mode, or somebody has overridden it.
     pub through_call_soon: Cell<bool>,
     pub recorder: RefCell<Option<Rc<Recorder>>>,
+    /// Where a recording's events of this loop go.
+    pub sink: RefCell<Option<Rc<crate::recording::Sink>>>,
     /// The buffer that every transport of this loop reads into.
     pub read_buffer: crate::read_buffer::ReadBuffer,
     /// Room for the datagrams that one event brings; taken out while it is used.
@@ -308,10 +310,13 @@ impl LoopCore {
             // The turn may wait. A handler that runs now may schedule something, which the wait then takes into account.
             self.check_signals()?;
         }
-        if !self.overrides.turn() {
-            return self.scheduler.turn(&self.clock, &waiter, run);
-        }
-        self.scheduler.turn(&self.loop_clock(), &FallibleWaiter(waiter), run)
+        let result = if self.overrides.turn() {
+            self.scheduler.turn(&self.loop_clock(), &FallibleWaiter(waiter), run)
+        } else {
+            self.scheduler.turn(&self.clock, &waiter, run)
+        };
+        self.hooks.turn_end();
+        result
     }
 
     fn look_for_overrides(&self, slf: *mut PyObject) -> R<()> {
@@ -372,8 +377,29 @@ fn fileno_of<'py>(o: &Bound<'py, PyAny>) -> PyResult<Bound<'py, PyAny>> {
     })
 }
 
+/// All loops of ours in the process.
+#[derive(Default)]
+pub struct Loops(RefCell<Vec<*const LoopCore>>);
+
+/// Every loop that is whole and not about to go, with a reference that keeps it.
+pub fn all_loops() -> Vec<(*const LoopCore, Obj)> {
+    let mut found = Vec::new();
+    for &core in globals().loops.0.borrow().iter() {
+        // SAFETY: a core that goes takes itself out of the list.
+        let me = unsafe { &*core }.overrides.loop_object();
+        // SAFETY: null, or the object that the core is in, which may be in its last moments.
+        if !me.is_null() && unsafe { ffi::Py_REFCNT(me) } > 0 {
+            // SAFETY: as above.
+            found.push((core, unsafe { Obj::borrowed(me) }));
+        }
+    }
+    found
+}
+
 impl Drop for LoopCore {
     fn drop(&mut self) {
+        let me: *const LoopCore = self;
+        globals().loops.0.borrow_mut().retain(|&core| core != me);
         self.starts.forget(self);
     }
 }
@@ -393,6 +419,7 @@ impl LoopCore {
             overrides: Overrides::default(),
             through_call_soon: Cell::new(false),
             recorder: RefCell::default(),
+            sink: RefCell::default(),
             read_buffer: Default::default(),
             datagrams: Cell::new(None),
             tls_buffers: Default::default(),

@@ -37,6 +37,7 @@ mod places;
 mod raw;
 mod read_buffer;
 mod recorder;
+mod recording;
 mod run_job;
 mod scope;
 mod sock_ops;

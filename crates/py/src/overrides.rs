@@ -72,6 +72,11 @@ impl Overrides {
         Ok(())
     }
 
+    /// The loop object around the core, borrowed; null while it is being made.
+    pub fn loop_object(&self) -> *mut PyObject {
+        self.me.get()
+    }
+
     /// Whether a turn has to go the long way: over the program's own clock or hooks.
     #[inline(always)]
     pub fn turn(&self) -> bool {

@@ -85,6 +85,19 @@ impl Places {
         text
     }
 
+    /// Whose code a file has.
+    pub fn owner_of_file(&self, file: &str) -> trace::event::Owner {
+        if file.starts_with("<frozen ") || self.loops.iter().any(|path| file.starts_with(path)) {
+            trace::event::Owner::Loop
+        } else if ["/site-packages/", "/dist-packages/"].iter().any(|part| file.contains(part))
+            || file.starts_with(&self.stdlib)
+        {
+            trace::event::Owner::Library
+        } else {
+            trace::event::Owner::Program
+        }
+    }
+
     /// Whether asyncio or Segue wrote it.
     pub fn is_of_the_loop(&self, code: &Obj) -> bool {
         matches!(self.owner(code), Owner::Loop | Owner::Runner)

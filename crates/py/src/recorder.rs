@@ -154,14 +154,13 @@ fn name_of(s: &TaskState) -> Name {
     }
 }
 
-/// A task of ours starts: where, as the site of its event.
+/// A task of ours starts.
 #[cold]
-pub fn spawn_site(core: &LoopCore, o: *mut PyObject) -> SiteId {
+pub fn spawned(core: &LoopCore, o: *mut PyObject) {
     // SAFETY: a task of ours.
     let s = unsafe { task::state(o) };
-    match of(s) {
-        Some(recorder) => recorder.started(core, s.future.loop_.get(), s.id.get(), &s.coro.obj_or_none(), name_of(s)),
-        None => 0,
+    if let Some(recorder) = of(s) {
+        recorder.started(core, s.future.loop_.get(), s.id.get(), &s.coro.obj_or_none(), name_of(s));
     }
 }
 
@@ -260,7 +259,7 @@ fn follow(core: &LoopCore, loop_: *mut PyObject, recorder: &Rc<Recorder>, task: 
     recorder.log.get().foreign.bind(py).set_item(task, key)?;
     let name = Name::Given(task.call_method0("get_name")?.to_string().into());
     let site = recorder.started(core, loop_, id, &Obj::from(task.call_method0("get_coro")?), name);
-    core.hooks.spawn(id, site);
+    core.hooks.spawn(id, site, 0);
     let followed = Followed { log: recorder.log.clone_ref(py), base: recorder.base, id };
     if task.call_method0("done")?.is_truthy()? {
         return followed.__call__(task); // it started eagerly and is through
@@ -453,6 +452,9 @@ pub fn attach_if_asked(py: Python<'_>, core: &LoopCore) {
 
 fn attach(core: &LoopCore, recorder: Rc<Recorder>) {
     let old = core.recorder.replace(Some(recorder.clone()));
+    if let Some(old) = &old {
+        core.hooks.detach(&(old.clone() as Rc<dyn Instrument>));
+    }
     core.hooks.attach(recorder);
     drop(old);
 }
@@ -469,8 +471,10 @@ impl LoopCore {
 
     /// Stops the event record.
     fn _stop_recording(&self) {
-        drop(self.hooks.detach());
         let old = self.recorder.replace(None);
+        if let Some(old) = &old {
+            self.hooks.detach(&(old.clone() as Rc<dyn Instrument>));
+        }
         drop(old);
     }
 

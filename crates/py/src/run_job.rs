@@ -14,6 +14,7 @@ use crate::event_loop::LoopCore;
 use crate::io::{Ready, Watcher};
 use crate::job::Job;
 use crate::raw::obj::{call, call_method, forget_raised, is_interrupt, raise_object, take_raised};
+use crate::recording;
 use crate::raw::{handle, registry, task, task_step, Obj, Raised, R};
 use crate::structured::start::{self, Note};
 
@@ -72,6 +73,24 @@ impl LoopCore {
             _ => {}
         }
         registry::settle(self, slf);
+        if self.hooks.is_attached() {
+            return self.run_recorded(slf, job);
+        }
+        self.run_callback(slf, job)
+    }
+
+    /// With the hooks told what runs that is no step of a task.
+    #[cold]
+    fn run_recorded(&self, slf: *mut PyObject, job: Job) -> Flow<Raised> {
+        let name = recording::callback_name(self, &job);
+        self.hooks.callback(recording::doing(&job));
+        let flow = self.run_callback(slf, job);
+        self.hooks.callback_end(name);
+        flow
+    }
+
+    #[inline(always)]
+    fn run_callback(&self, slf: *mut PyObject, job: Job) -> Flow<Raised> {
         match job {
             Job::Io { token, ready } => match self.look_up(token, ready) {
                 Ready::Object(object, on_ready) => {

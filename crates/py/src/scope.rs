@@ -105,6 +105,11 @@ impl TaskScope {
         }
     }
 
+    /// The Cancellation of a `Task.cancel` that is on its way.
+    pub fn request(&self) -> Option<Obj> {
+        self.request.obj()
+    }
+
     fn update_active(&self) {
         self.active.set(self.slot.get() != 0 || self.request.is_set());
     }
@@ -293,7 +298,9 @@ impl TaskScope {
         self.remember((serial, site));
         let (cause, source) = cancel_scope::cause(&scope)?;
         drop(self.cause.replace(cause));
-        core.hooks.cancel(s.id.get(), source);
+        if core.hooks.is_attached() {
+            crate::recording::cancelled(core, s, source, self.cause.obj().as_ref());
+        }
         Ok(())
     }
 

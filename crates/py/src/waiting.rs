@@ -27,6 +27,11 @@ impl Driver<Job> for Waiter<'_> {
         }
         self.look(wait, ready)
     }
+
+    fn before_jobs(&self) -> R<()> {
+        self.0.hooks.turn(self.0.scheduler.ready.len());
+        Ok(())
+    }
 }
 
 impl Waiter<'_> {
@@ -58,7 +63,8 @@ impl Driver<Job> for FallibleWaiter<'_> {
     fn before_jobs(&self) -> R<()> {
         let core = self.0 .0;
         core.overrides.check_failure()?;
-        core.overrides.after_wait(core.scheduler.ready.len())
+        core.overrides.after_wait(core.scheduler.ready.len())?;
+        self.0.before_jobs()
     }
 }
 

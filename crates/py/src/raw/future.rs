@@ -837,7 +837,11 @@ pub fn finalize(o: *mut PyObject) {
     let saved = take_raised();
     if is_task(o) {
         // SAFETY: a task of ours.
-        crate::recorder::never_retrieved(unsafe { super::task::state(o) });
+        let task = unsafe { super::task::state(o) };
+        if let Some(core) = s.core().filter(|core| core.hooks.is_attached()) {
+            crate::recorder::never_retrieved(task);
+            crate::recording::unheard(core, task, 0);
+        }
     }
     if let Err(Raised) = report_never_retrieved(o, s) {
         write_unraisable(o);

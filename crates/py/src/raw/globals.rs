@@ -102,6 +102,7 @@ pub struct Globals {
     pub handle_layout: super::handle::Layout,
     /// None on an interpreter whose contexts look different.
     pub context_layout: Option<super::contexts::Layout>,
+    pub loops: crate::event_loop::Loops,
     pub loops_with_notes: crate::structured::start::Loops,
     /// None where asyncio's streams aren't what we know.
     pub streams: Option<crate::transport::streams::Originals>,
@@ -193,6 +194,7 @@ pub fn init(loop_type: *mut PyTypeObject) -> R<()> {
         registry: super::registry::Registry::new(&c)?,
         handle_layout: super::handle::Layout::new(handle_base, timer_base, &names)?,
         context_layout: super::contexts::find_layout()?,
+        loops: Default::default(),
         loops_with_notes: Default::default(),
         streams: crate::transport::streams::Originals::find(&names)?,
         names,

@@ -165,8 +165,7 @@ fn begin(o: *mut PyObject, new: &New) -> R<()> {
     if let Some(core) = s.future.core() {
         s.id.set(core.hooks.next_task_id());
         if core.hooks.is_attached() {
-            let site = crate::recorder::spawn_site(core, o);
-            core.hooks.spawn(s.id.get(), site);
+            crate::recording::spawned(core, o, s);
         }
         if core.overrides.has_task_hook() {
             core.overrides.tell_of_task("spawned", o);
@@ -264,7 +263,9 @@ pub fn cancel_on(o: *mut PyObject, message: Option<Obj>, source: CancelSource) -
     s.cancel_requests.set(s.cancel_requests.get() + 1);
     if let Some(core) = s.future.core() {
         s.scope.note_request(s, message.as_ref())?;
-        core.hooks.cancel(s.id.get(), source);
+        if core.hooks.is_attached() {
+            crate::recording::cancelled(core, s, source, s.scope.request().as_ref());
+        }
     }
     deliver(o, message)?;
     Ok(true)
@@ -325,6 +326,23 @@ pub fn name_or_number(s: &TaskState) -> Result<Obj, u64> {
     s.name.obj().ok_or(s.name_number.get())
 }
 
+/// What a task was named by whoever made it.
+pub enum Given {
+    /// Nothing: it is called as its function is.
+    Nothing,
+    Number(u64),
+    Name(Obj),
+}
+
+pub fn given_name(s: &TaskState) -> Given {
+    match s.name.obj() {
+        None => Given::Number(s.name_number.get()),
+        // SAFETY: alive.
+        Some(name) if unsafe { ffi::PyUnicode_Check(name.as_ptr()) } != 0 => Given::Name(name),
+        Some(_) => Given::Nothing,
+    }
+}
+
 /// A function that the task is named after becomes a name.
 fn resolve_name(s: &TaskState) {
     let Some(function) = s.name.obj() else { return };
@@ -357,11 +375,18 @@ pub fn name(o: *mut PyObject) -> R<Obj> {
     Ok(s.name.obj_or_none())
 }
 
+fn renamed(s: &TaskState) {
+    if let Some(core) = s.future.core().filter(|core| core.hooks.is_attached()) {
+        crate::recorder::renamed(s);
+        crate::recording::named(core, s);
+    }
+}
+
 unsafe extern "C" fn m_set_name(o: *mut PyObject, value: *mut PyObject) -> *mut PyObject {
     super::obj::guard(std::ptr::null_mut(), || {
         set_name_to(st(o), value)?;
         show(o, st(o))?;
-        crate::recorder::renamed(st(o));
+        renamed(st(o));
         Ok(Obj::none().into_ptr())
     })
 }
@@ -580,6 +605,9 @@ unsafe extern "C" fn tp_finalize(o: *mut PyObject) {
     if s.future.state.get() == State::Pending && s.log_destroy_pending.get() && s.future.loop_.is_set() {
         let saved = take_raised();
         crate::recorder::destroyed(s);
+        if let Some(core) = s.future.core().filter(|core| core.hooks.is_attached()) {
+            crate::recording::unheard(core, s, 1);
+        }
         if let Err(Raised) = report_destroyed(o, s) {
             write_unraisable(o);
         }

@@ -187,7 +187,11 @@ fn run(o: *mut PyObject, s: &TaskState, exc: Option<Obj>) -> R<()> {
     }
     let outcome = resume(&coro, exc);
     if let (Some(core), Some(outer)) = (s.future.core(), outer) {
-        core.hooks.step_end(outer);
+        core.hooks.step_end(outer, || match &outcome {
+            Outcome::Yielded(value) if value.is_none() => 0,
+            Outcome::Yielded(_) => 1,
+            Outcome::Returned(_) | Outcome::Raised(_) => 2,
+        });
     }
     if matches!(outcome, Outcome::Yielded(_)) {
         s.schedule_points.set(s.schedule_points.get() + 1);
@@ -274,13 +278,15 @@ const RESULT: u64 = 0;
 const EXCEPTION: u64 = 1;
 const CANCELLED: u64 = 2;
 
-fn finished(o: *mut PyObject, s: &TaskState, how: u64) {
+fn finished(o: *mut PyObject, s: &TaskState, how: u64, exc: Option<&Obj>) {
     if let Some(core) = s.future.core() {
         if s.scope.ended(core, o).is_err() {
             super::obj::write_unraisable(o);
         }
         s.scope.leave(Some(core));
-        core.hooks.finish(s.id.get(), how);
+        if core.hooks.is_attached() {
+            crate::recording::finished(core, s, how, exc);
+        }
     }
     registry::done(o);
 }
@@ -289,12 +295,12 @@ fn returned(o: *mut PyObject, s: &TaskState, value: Obj) -> R<()> {
     if s.must_cancel.get() {
         // Cancelled right before the coroutine ended.
         s.must_cancel.set(false);
-        finished(o, s, CANCELLED);
+        finished(o, s, CANCELLED, None);
         let message = s.future.cancel_message.obj();
         let done = future::cancel_on(o, message).map(drop);
         return ended(o, s, done, None);
     }
-    finished(o, s, RESULT);
+    finished(o, s, RESULT, None);
     let done = future::set_result_on(o, value);
     ended(o, s, done, None)
 }
@@ -354,13 +360,13 @@ fn tell_lots_and_nurseries(o: *mut PyObject, s: &TaskState, exc: Option<&Obj>) -
 
 fn raised(o: *mut PyObject, s: &TaskState, exc: Obj) -> R<()> {
     if is_instance(exc.as_ptr(), globals().cancelled_error) {
-        finished(o, s, CANCELLED);
+        finished(o, s, CANCELLED, Some(&exc));
         let message = s.future.cancel_message.obj();
         s.future.cancelled_exc.set(exc.clone());
         let done = future::cancel_on(o, message).and_then(|_| crate::recorder::cancelled(o, s, &exc));
         return ended(o, s, done, Some(&exc));
     }
-    finished(o, s, EXCEPTION);
+    finished(o, s, EXCEPTION, Some(&exc));
     let done = future::set_exception_on(o, exc.as_ptr()).and_then(|()| crate::recorder::failed(o, s, &exc));
     let of_nursery = s.nursery.is_set();
     ended(o, s, done, Some(&exc))?;
@@ -406,7 +412,7 @@ fn yielded(o: *mut PyObject, s: &TaskState, value: Obj) -> R<()> {
     let context = s.context.obj_or_none();
     let add = super::obj::getattr(p, g.names.add_done_callback)?;
     super::obj::call_kw(add.as_ptr(), &[wakeup.as_ptr(), context.as_ptr()], g.kw_context)?;
-    note_wait(s, p, 0);
+    note_wait(s, p);
     registry::awaits(o, p, false)?;
     s.fut_waiter.set(value);
     cancel_new_waiter(s)
@@ -421,15 +427,15 @@ fn wait_in_queue(o: *mut PyObject, s: &TaskState, value: Obj) -> R<()> {
     if wait.task.get() != o {
         return yield_instead_of_from(o, s, p);
     }
-    note_wait(s, p, 0);
+    note_wait(s, p);
     s.fut_waiter.set(value);
     cancel_new_waiter(s)
 }
 
 #[inline(always)]
-fn note_wait(s: &TaskState, on: *mut PyObject, on_task: u64) {
-    if let Some(core) = s.future.core() {
-        core.hooks.wait(s.id.get(), on_task, on as u64);
+fn note_wait(s: &TaskState, on: *mut PyObject) {
+    if let Some(core) = s.future.core().filter(|core| core.hooks.is_attached()) {
+        crate::recording::waits(core, s, on);
     }
 }
 
@@ -455,13 +461,7 @@ fn wait_for_ours(o: *mut PyObject, s: &TaskState, value: Obj) -> R<()> {
         let args = [p, wakeup.as_ptr(), context.as_ptr()];
         super::obj::call_method_kw(g.names.add_done_callback, &args, g.kw_context)?;
     }
-    if let Some(core) = s.future.core() {
-        if core.hooks.is_attached() {
-            // SAFETY: a task of ours.
-            let on_task = if future::is_task(p) { unsafe { state(p) }.id.get() } else { 0 };
-            note_wait(s, p, on_task);
-        }
-    }
+    note_wait(s, p);
     registry::awaits(o, p, true)?;
     s.fut_waiter.set(value);
     cancel_new_waiter(s)

@@ -162,6 +162,9 @@ impl NurseryCore {
             of::<CancelScope>(self.scope.get()).adopt(core, &task)?;
             set_change(ffi::PySet_Add(self.children.get(), task.as_ptr()))?;
             s.nursery.set(Obj::borrowed(o));
+            if core.hooks.is_attached() {
+                crate::recording::child(core, s, self.scope.get() as u64);
+            }
         }
         Ok(task)
     }
@@ -207,6 +210,12 @@ pub fn noted_is_made(nursery: &Obj, made: R<Obj>) -> R<Option<Obj>> {
             nursery.close_if_done().map(|()| None)
         }
     }
+}
+
+/// The number of a nursery's scope in recordings.
+pub fn scope_of(nursery: &Obj) -> u64 {
+    // SAFETY: what is in a task's slot is a nursery.
+    unsafe { of::<NurseryCore>(nursery.as_ptr()) }.scope.get() as u64
 }
 
 /// A task that has opened nurseries, or is a nursery's child, has ended, `exc` being what it raised.
@@ -345,6 +354,13 @@ impl NurseryCore {
         nursery.scope.set(Obj::from(scope.into_any()));
         nursery.parent.set(Obj::from(parent));
         nursery.loop_.set(Obj::from(r#loop));
+        if let Some(core) = LoopCore::of(nursery.loop_.get()).filter(|core| core.hooks.is_attached()) {
+            if task::is_ours(nursery.parent.get()) {
+                // SAFETY: just checked.
+                let host = unsafe { task::state(nursery.parent.get()) };
+                crate::recording::scope_opened(core, host, nursery.scope.get() as u64, true);
+            }
+        }
         Ok(nursery)
     }
 

@@ -207,6 +207,20 @@ impl Wait {
         (!task.is_null()).then(|| unsafe { task::state(task) })
     }
 
+    /// The object that it waits at.
+    pub fn object(&self) -> *mut PyObject {
+        if self.queue.is_set() {
+            self.queue.get()
+        } else {
+            self.owner.get()
+        }
+    }
+
+    /// What it waits for, in a word.
+    pub fn operation_name(&self) -> &'static str {
+        self.operation.get().map_or("", |operation| operation.name)
+    }
+
     /// Ends the wait with `value`, which the await returns. The wait is in no queue any more.
     pub fn wake(&self, value: Obj) -> R<()> {
         self.end(Phase::Woken, value)

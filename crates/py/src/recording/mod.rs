@@ -1,0 +1,226 @@
+//! A recording of the running program: what the loop's parts tell goes into a ring per loop, with words for people.
+//!
+//! | file | |
+//! |---|---|
+//! | this one | what the loop's parts call, only while somebody records |
+//! | [`sink`] | a loop's events with their times, into its ring |
+//! | [`words`] | the numbers of texts and places |
+//! | [`session`] | beginning and ending; the thread that empties the rings |
+//!
+//! What the events are: `docs/design/recording.md`. `segue run --report` has a log of its own (`recorder.rs`).
+
+pub mod session;
+pub mod sink;
+pub mod words;
+
+use std::rc::Rc;
+
+use pyo3::ffi::PyObject;
+use pyo3::prelude::*;
+use sched::{CancelSource, Doing};
+use trace::event::Kind;
+
+use crate::cancellation::{self, Cancellation};
+use crate::event_loop::LoopCore;
+use crate::io::{Ready, Watcher};
+use crate::job::Job;
+use crate::raw::task::{self, TaskState};
+use crate::raw::{future, handle, Obj, Raised, R};
+use crate::structured::wait;
+use crate::{failure, recorder};
+
+pub use sink::Sink;
+
+fn sink(core: &LoopCore) -> Option<Rc<Sink>> {
+    core.sink.borrow().clone()
+}
+
+/// A task of ours was made and has its number.
+#[cold]
+pub fn spawned(core: &LoopCore, o: *mut PyObject, s: &TaskState) {
+    recorder::spawned(core, o);
+    let Some(sink) = sink(core) else {
+        core.hooks.spawn(s.id.get(), 0, 0);
+        return;
+    };
+    let words = &sink.words;
+    let place = words.places.caller(core.is_running(), |text| words.place(text));
+    let coroutine = words.coroutine(&s.coro.obj_or_none());
+    core.hooks.spawn(s.id.get(), place, coroutine);
+    named(core, s);
+}
+
+/// A task has got a name. One that is named after its function has none of its own.
+#[cold]
+pub fn named(core: &LoopCore, s: &TaskState) {
+    let Some(sink) = sink(core) else { return };
+    let (number, text) = match task::given_name(s) {
+        task::Given::Nothing => return,
+        task::Given::Number(number) => (number, 0),
+        task::Given::Name(name) => (0, sink.words.text(&text_of(&name))),
+    };
+    sink.push(Kind::Name, sink.key(s.id.get()), number, 0, text);
+}
+
+/// A task has become a nursery's child.
+#[cold]
+pub fn child(core: &LoopCore, s: &TaskState, scope: u64) {
+    if let Some(sink) = sink(core) {
+        sink.push(Kind::Child, sink.key(s.id.get()), scope, 0, 0);
+    }
+}
+
+/// A scope was entered by a task.
+#[cold]
+pub fn scope_opened(core: &LoopCore, host: &TaskState, scope: u64, is_nursery: bool) {
+    if let Some(sink) = sink(core) {
+        let place = here(core, &sink);
+        let what = if is_nursery { trace::event::scope::NURSERY } else { trace::event::scope::CANCEL_SCOPE };
+        sink.push(Kind::ScopeOpen, sink.key(host.id.get()), scope, place, what);
+    }
+}
+
+#[cold]
+pub fn scope_closed(core: &LoopCore, host: u64, scope: u64, caught: bool) {
+    if let Some(sink) = sink(core) {
+        sink.push(Kind::ScopeClose, sink.key(host), scope, 0, caught.into());
+    }
+}
+
+/// A task has suspended, waiting for `on`.
+#[cold]
+pub fn waits(core: &LoopCore, s: &TaskState, on: *mut PyObject) {
+    let id = s.id.get();
+    // SAFETY: a task of ours, if it is one.
+    let on_task = if future::is_task(on) { unsafe { task::state(on) }.id.get() } else { 0 };
+    let Some(sink) = sink(core) else {
+        core.hooks.wait(id, on_task, on as u64, 0, 0);
+        return;
+    };
+    let words = &sink.words;
+    let (place, inside) = words.waits_at(&s.coro.obj_or_none());
+    let (object, what) = if wait::is_wait(on) {
+        // SAFETY: just checked.
+        let wait = unsafe { wait::state(on) };
+        (wait.object() as u64, words.own(wait.operation_name()))
+    } else {
+        (on as u64, if inside != 0 { inside } else { words.class_of(on) })
+    };
+    core.hooks.wait(id, on_task, object, place, what);
+}
+
+/// A task was asked to cancel; `cause` is the scope's or the request's [`Cancellation`], where there is one.
+#[cold]
+pub fn cancelled(core: &LoopCore, s: &TaskState, source: CancelSource, cause: Option<&Obj>) {
+    // SAFETY: attached.
+    let py = unsafe { Python::assume_attached() };
+    let mut place = 0;
+    if let Some(sink) = sink(core) {
+        match cause.and_then(|cause| Cancellation::of(py, cause.bound(py))) {
+            Some(info) => {
+                place = info.get().place_text(py).map_or(0, |text| sink.words.place(&text));
+                if let Some(reason) = info.get().reason_text(py) {
+                    sink.push(Kind::Why, sink.key(s.id.get()), 0, 0, sink.words.text(&reason));
+                }
+            }
+            None => place = here(core, &sink),
+        }
+    }
+    core.hooks.cancel(s.id.get(), source, place);
+}
+
+/// A task has ended, `exc` being what it raised.
+#[cold]
+pub fn finished(core: &LoopCore, s: &TaskState, how: u64, exc: Option<&Obj>) {
+    let mut place = 0;
+    if let (Some(sink), Some(exc)) = (sink(core), exc) {
+        match words_about(&sink, exc) {
+            Ok((text, at)) => {
+                place = at;
+                sink.push(Kind::Why, sink.key(s.id.get()), 0, place, text);
+            }
+            // An interrupt in the exception's own text: it comes again.
+            Err(Raised) => crate::raw::obj::forget_raised(),
+        }
+    }
+    core.hooks.finish(s.id.get(), how, place);
+}
+
+fn words_about(sink: &Sink, exc: &Obj) -> R<(u32, u32)> {
+    // SAFETY: attached.
+    let py = unsafe { Python::assume_attached() };
+    let exc = exc.bound(py);
+    let words = &sink.words;
+    if cancellation::is_cancelled_error(exc.as_ptr()) {
+        return Ok((words.text(&failure::cancelled_by(&exc)?), 0));
+    }
+    Ok((words.text(&failure::describe(&exc)?), words.place(&words.places.raised_at(&exc)?)))
+}
+
+/// Nobody has asked for a task's exception (0), or it is gone before it has ended (1).
+#[cold]
+pub fn unheard(core: &LoopCore, s: &TaskState, what: u32) {
+    if let Some(sink) = sink(core) {
+        sink.push(Kind::Unheard, sink.key(s.id.get()), 0, 0, what);
+    }
+}
+
+/// A task has got, or has given back, what others wait for.
+#[cold]
+pub fn holds(core: &LoopCore, s: &TaskState, object: *mut PyObject, what: &'static str) {
+    if let Some(sink) = sink(core) {
+        let place = here(core, &sink);
+        sink.push(Kind::Hold, sink.key(s.id.get()), object as u64, place, sink.words.own(what));
+    }
+}
+
+#[cold]
+pub fn releases(core: &LoopCore, s: &TaskState, object: *mut PyObject) {
+    if let Some(sink) = sink(core) {
+        sink.push(Kind::Release, sink.key(s.id.get()), object as u64, 0, 0);
+    }
+}
+
+/// Where the running code is.
+fn here(core: &LoopCore, sink: &Sink) -> u32 {
+    sink.words.places.caller(core.is_running(), |text| sink.words.place(text))
+}
+
+fn text_of(o: &Obj) -> String {
+    // SAFETY: attached.
+    let py = unsafe { Python::assume_attached() };
+    o.bound(py).to_string()
+}
+
+// ---- callbacks --------------------------------------------------------------------------------------------------------
+
+/// What runs that is no task's step.
+pub fn doing(job: &Job) -> Doing {
+    match job {
+        Job::Io { .. } => Doing::Io,
+        Job::Timer(_) => Doing::Timer,
+        Job::Deadline(_) => Doing::Deadline,
+        _ => Doing::Callback,
+    }
+}
+
+/// What it is called.
+pub fn callback_name(core: &LoopCore, job: &Job) -> u32 {
+    let Some(sink) = sink(core) else { return 0 };
+    let words = &sink.words;
+    let of_handle = |o: &Obj| words.callable(handle::Handle::of(o).callback_ptr());
+    match job {
+        Job::Handle(o) | Job::Timer(o) => of_handle(o),
+        Job::Callback { call, .. } => words.callable(call.as_ptr()),
+        Job::Deadline(_) => words.own("the deadline of a cancel scope"),
+        Job::Io { token, ready } => match core.io.look_up(*token, *ready) {
+            Ready::Object(object, _) => words.class_of(object.as_ptr()),
+            Ready::Watchers(_, reader, writer) => match (reader, writer) {
+                (Some(Watcher::Handle(o)), _) | (_, Some(Watcher::Handle(o))) => of_handle(&o),
+                _ => words.own("a socket operation"),
+            },
+            Ready::Nothing => 0,
+        },
+        Job::Step(_) | Job::Start(_) | Job::Wake { .. } | Job::Throw { .. } => 0,
+    }
+}

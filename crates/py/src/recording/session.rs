@@ -1,0 +1,354 @@
+//! One recording of the process: which loops it has, the thread that empties their rings into a file, the flight recorder.
+//!
+//! At most one runs at a time. Everything here is called with the GIL held, except the thread, which never needs it.
+
+use std::fs::File;
+use std::io;
+use std::rc::Rc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+use pyo3::exceptions::{PyRuntimeError, PyValueError};
+use pyo3::prelude::*;
+use pyo3::types::PyDict;
+use sched::{Clock, Instrument};
+use trace::event::{phase, Kind};
+use trace::file;
+use trace::ring::{self, Counts, Reader, View};
+
+use super::sink::Sink;
+use super::words::Words;
+use crate::event_loop::{all_loops, LoopCore};
+use crate::raw::obj::os_error;
+use crate::raw::{task, Obj};
+
+/// How long the thread sleeps between two looks.
+const PAUSE: Duration = Duration::from_millis(20);
+/// Less memory than this has no room for the events of one pause.
+const LEAST: usize = 1 << 20;
+
+pub struct Session {
+    pub words: Arc<Words>,
+    /// Bytes for each loop's ring.
+    memory: usize,
+    flight: bool,
+    information: String,
+    loops: Mutex<Vec<Tap>>,
+    last_loop: AtomicU64,
+    stopped: Mutex<bool>,
+    stop: Condvar,
+    /// What went wrong with the file; the recording goes on and is lost from there.
+    failure: Mutex<Option<io::Error>>,
+    is_over: AtomicBool,
+}
+
+/// One loop's ring, seen from outside of it.
+struct Tap {
+    number: u32,
+    reader: Option<Reader>,
+    view: View,
+}
+
+static CURRENT: Mutex<Option<Arc<Session>>> = Mutex::new(None);
+
+/// Nothing that holds one of these locks can panic.
+fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+fn current() -> Option<Arc<Session>> {
+    locked(&CURRENT).clone()
+}
+
+impl Session {
+    /// The loop's events go into a ring of its own from now on.
+    fn attach(&self, core: &LoopCore) {
+        let number = self.last_loop.fetch_add(1, Ordering::Relaxed) + 1;
+        let (writer, tap) = if self.flight {
+            let (writer, view) = ring::flight(self.memory);
+            (writer, Tap { number: number as u32, reader: None, view })
+        } else {
+            let (writer, reader) = ring::streaming(self.memory);
+            let view = reader.view();
+            (writer, Tap { number: number as u32, reader: Some(reader), view })
+        };
+        locked(&self.loops).push(tap);
+        let sink = Rc::new(Sink::new(writer, self.words.clone(), number));
+        let old = core.sink.replace(Some(sink.clone()));
+        debug_assert!(old.is_none());
+        core.hooks.attach(sink);
+    }
+
+    fn counts(&self) -> Counts {
+        let mut all = Counts::default();
+        for tap in locked(&self.loops).iter() {
+            let counts = tap.view.counts();
+            all.written += counts.written;
+            all.lost += counts.lost;
+            all.overwritten += counts.overwritten;
+        }
+        all
+    }
+
+    fn note_failure(&self, e: io::Error) {
+        locked(&self.failure).get_or_insert(e);
+    }
+}
+
+/// A loop was made: a recording that runs has its events too.
+pub fn attach_if_recording(core: &LoopCore) {
+    if let Some(session) = current() {
+        session.attach(core);
+    }
+}
+
+/// A loop begins to run, stops, is closed (`trace::event::phase`).
+#[cold]
+pub fn loop_phase(core: &LoopCore, phase: u32) {
+    if let Some(sink) = super::sink(core) {
+        sink.push(Kind::Loop, 0, sink.loop_number(), 0, phase);
+    }
+}
+
+fn detach(core: &LoopCore) {
+    let old = core.sink.replace(None);
+    if let Some(old) = &old {
+        core.hooks.detach(&(old.clone() as Rc<dyn Instrument>));
+    }
+    drop(old);
+}
+
+/// Tasks that are alive when the recording begins.
+fn note_existing(py: Python<'_>, core: &LoopCore, loop_: &Obj) -> PyResult<()> {
+    let Some(sink) = super::sink(core) else { return Ok(()) };
+    if core.is_running() {
+        loop_phase(core, phase::RUNS);
+    }
+    let tasks = py.import("asyncio")?.call_method1("all_tasks", (loop_.bound(py),))?;
+    let mut ours: Vec<Bound<'_, PyAny>> = Vec::new();
+    for task in tasks.try_iter()? {
+        let task = task?;
+        if task::is_ours(task.as_ptr()) {
+            ours.push(task);
+        }
+    }
+    // SAFETY: tasks of ours.
+    let state = |task: &Bound<'_, PyAny>| unsafe { task::state(task.as_ptr()) };
+    ours.sort_by_key(|task| state(task).id.get());
+    for task in &ours {
+        let s = state(task);
+        let coroutine = sink.words.coroutine(&s.coro.obj_or_none());
+        sink.push(Kind::Exists, sink.key(s.id.get()), 0, 0, coroutine);
+        super::named(core, s);
+        if let Some(nursery) = s.nursery.obj() {
+            super::child(core, s, crate::structured::nursery::scope_of(&nursery));
+        }
+    }
+    for task in &ours {
+        let s = state(task);
+        if let Some(waiter) = s.fut_waiter.obj() {
+            super::waits(core, s, waiter.as_ptr());
+        }
+    }
+    Ok(())
+}
+
+// ---- the thread --------------------------------------------------------------------------------------------------------
+
+struct Out {
+    writer: file::Writer<File>,
+    defined: usize,
+}
+
+impl Out {
+    fn new(to: File, information: &str) -> io::Result<Out> {
+        Ok(Out { writer: file::Writer::new(to, information)?, defined: 0 })
+    }
+
+    /// Definitions first: they are older than the events that use them.
+    fn write(&mut self, words: &Words, number: u32, events: &[trace::event::Event]) -> io::Result<()> {
+        let new = words.defined_after(self.defined);
+        if !new.is_empty() {
+            self.defined += new.len();
+            self.writer.definitions(&new)?;
+        }
+        self.writer.events(number, events)
+    }
+}
+
+fn empty_into(session: &Session, out: &mut Out) -> io::Result<()> {
+    let mut result = Ok(());
+    for tap in locked(&session.loops).iter_mut() {
+        let Tap { number, reader: Some(reader), .. } = tap else { continue };
+        reader.drain(&mut |events| {
+            if result.is_ok() {
+                result = out.write(&session.words, *number, events);
+            }
+        });
+    }
+    result?;
+    out.writer.flush()
+}
+
+fn run(session: &Session, mut out: Out) {
+    loop {
+        let stopped = locked(&session.stopped);
+        let stopped = match *stopped {
+            true => true,
+            false => *session.stop.wait_timeout(stopped, PAUSE).unwrap_or_else(PoisonError::into_inner).0,
+        };
+        if let Err(e) = empty_into(session, &mut out) {
+            return session.note_failure(e);
+        }
+        if stopped {
+            break;
+        }
+    }
+    if let Err(e) = out.writer.finish() {
+        session.note_failure(e);
+    }
+}
+
+// ---- for Python --------------------------------------------------------------------------------------------------------
+
+/// A recording that runs. `segue.record()` is what people call.
+#[pyclass(frozen, module = "segue._core")]
+pub struct Recording {
+    session: Arc<Session>,
+    thread: Mutex<Option<JoinHandle<()>>>,
+    path: Option<std::path::PathBuf>,
+}
+
+#[pymethods]
+impl Recording {
+    /// Begins a recording of all loops that there are and that are made meanwhile: into the file `path` or, if that is
+    /// None, of the last events only, `memory` bytes of them for each loop. `information` is JSON about the program.
+    ///
+    /// Raises RuntimeError if one runs already, OSError if the file can't be written.
+    #[new]
+    #[pyo3(signature = (path, memory, information))]
+    fn new(py: Python<'_>, path: Option<std::path::PathBuf>, memory: usize, information: String) -> PyResult<Self> {
+        if memory < LEAST {
+            return Err(PyValueError::new_err(format!("a recording needs at least {LEAST} bytes of memory, not {memory}")));
+        }
+        if current().is_some_and(|session| !session.is_over.load(Ordering::Relaxed)) {
+            return Err(PyRuntimeError::new_err("a recording of this process is running already: stop it first"));
+        }
+        let session = Arc::new(Session {
+            words: Arc::new(Words::new(py)?),
+            memory,
+            flight: path.is_none(),
+            information,
+            loops: Mutex::default(),
+            last_loop: AtomicU64::new(0),
+            stopped: Mutex::new(false),
+            stop: Condvar::new(),
+            failure: Mutex::new(None),
+            is_over: AtomicBool::new(false),
+        });
+        let thread = match &path {
+            None => None,
+            Some(path) => {
+                let out = File::create(path).and_then(|file| Out::new(file, &session.information));
+                let (out, session) = (out.map_err(|e| os_error_at(&e, path))?, session.clone());
+                let thread = std::thread::Builder::new().name("segue-recorder".into());
+                Some(thread.spawn(move || run(&session, out))?)
+            }
+        };
+        *locked(&CURRENT) = Some(session.clone());
+        let recording = Recording { session: session.clone(), thread: Mutex::new(thread), path };
+        for (core, loop_) in all_loops() {
+            // SAFETY: the loop object is held, and the core is in it.
+            let core: &LoopCore = unsafe { &*core };
+            session.attach(core);
+            note_existing(py, core, &loop_)?;
+        }
+        Ok(recording)
+    }
+
+    /// Ends it: what is in memory is written, the file is complete. Idempotent. Raises OSError if writing failed.
+    fn stop(&self, py: Python<'_>) -> PyResult<()> {
+        if self.session.is_over.swap(true, Ordering::Relaxed) {
+            return Ok(());
+        }
+        for (core, _held) in all_loops() {
+            // SAFETY: as above.
+            detach(unsafe { &*core });
+        }
+        locked(&CURRENT).take();
+        *locked(&self.session.stopped) = true;
+        self.session.stop.notify_all();
+        let thread = locked(&self.thread).take();
+        if let Some(thread) = thread {
+            if py.detach(|| thread.join()).is_err() {
+                return Err(PyRuntimeError::new_err("the recorder's thread has panicked: please report it"));
+            }
+        }
+        self.check(py)
+    }
+
+    /// Raises OSError if writing the file has failed.
+    fn check(&self, _py: Python<'_>) -> PyResult<()> {
+        match (&*locked(&self.session.failure), &self.path) {
+            (Some(e), Some(path)) => Err(os_error_at(e, path)),
+            _ => Ok(()),
+        }
+    }
+
+    /// Writes the events that are in memory, those of the last `nanoseconds` or all, as a recording to `path`. Works while
+    /// it runs, for recordings without a file.
+    #[pyo3(signature = (path, nanoseconds = None))]
+    fn dump(&self, py: Python<'_>, path: std::path::PathBuf, nanoseconds: Option<u64>) -> PyResult<()> {
+        let session = &self.session;
+        py.detach(|| -> io::Result<()> {
+            let mut out = Out::new(File::create(&path)?, &session.information)?;
+            let since = nanoseconds.map_or(0, |n| net::clock::Monotonic.now().saturating_sub(n));
+            for tap in locked(&session.loops).iter() {
+                out.write(&session.words, tap.number, &tap.view.snapshot_since(since))?;
+            }
+            out.writer.finish().map(drop)
+        })
+        .map_err(|e| os_error_at(&e, &path))
+    }
+
+    /// `{"written", "lost", "overwritten"}`: events so far, those that found no room, those that were overwritten.
+    fn counts<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyDict>> {
+        let counts = self.session.counts();
+        let d = PyDict::new(py);
+        d.set_item("written", counts.written)?;
+        d.set_item("lost", counts.lost)?;
+        d.set_item("overwritten", counts.overwritten)?;
+        Ok(d)
+    }
+}
+
+fn os_error_at(e: &io::Error, path: &std::path::Path) -> PyErr {
+    // SAFETY: attached: called from Python.
+    let py = unsafe { Python::assume_attached() };
+    let raised = PyErr::from(os_error(e));
+    let named = raised.value(py).setattr("filename", path);
+    match named {
+        Ok(()) => raised,
+        Err(e) => e,
+    }
+}
+
+/// In a process that was forked: the recording and its file are the parent's.
+#[pyfunction(name = "_forget_recording")]
+pub fn forget(_py: Python<'_>) {
+    for (core, _held) in all_loops() {
+        // SAFETY: as above.
+        detach(unsafe { &*core });
+    }
+    // The thread is the parent's, and so is what it may have locked: nothing of it is touched or dropped here.
+    if let Ok(mut current) = CURRENT.try_lock() {
+        std::mem::forget(current.take());
+    }
+}
+
+pub fn add_to(m: &Bound<'_, PyModule>) -> PyResult<()> {
+    m.add_class::<Recording>()?;
+    m.add_function(wrap_pyfunction!(forget, m)?)
+}

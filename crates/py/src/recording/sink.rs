@@ -1,0 +1,126 @@
+//! What one loop's hooks tell, written into its ring: an event each, with its time and its words.
+//!
+//! Called on the loop's thread, with the GIL held, while a recording runs; never calls back into the loop.
+
+use std::cell::{Cell, RefCell};
+use std::sync::Arc;
+
+use net::clock::Counter;
+use sched::{Clock, Instrument, Kind as Told, Nanos};
+use trace::event::{cause, Event, Key, Kind, LOOP_SHIFT};
+use trace::ring::Writer;
+
+use super::words::Words;
+
+pub struct Sink {
+    ring: Writer,
+    pub words: Arc<Words>,
+    clock: Counter,
+    /// What the loop's task numbers are made unique with.
+    base: Key,
+    /// The step that runs began then.
+    step_began: Cell<Nanos>,
+    /// ... and those around it, of tasks that started others eagerly.
+    outer_steps: RefCell<Vec<Nanos>>,
+    callback_began: Cell<Nanos>,
+    /// Who wakes a task while no other task runs: `cause`.
+    doing: Cell<u32>,
+    turn_began: Cell<Nanos>,
+    turn_ended: Cell<Nanos>,
+    jobs: Cell<u64>,
+}
+
+impl Sink {
+    pub fn new(ring: Writer, words: Arc<Words>, loop_number: u64) -> Sink {
+        let clock = Counter::default();
+        let now = clock.now();
+        Sink {
+            ring,
+            words,
+            clock,
+            base: loop_number << LOOP_SHIFT,
+            step_began: Cell::new(now),
+            outer_steps: RefCell::default(),
+            callback_began: Cell::new(now),
+            doing: Cell::new(cause::CALLBACK),
+            turn_began: Cell::new(now),
+            turn_ended: Cell::new(now),
+            jobs: Cell::new(0),
+        }
+    }
+
+    /// A task's number in its loop becomes its key; 0 stays none.
+    #[inline(always)]
+    pub fn key(&self, task: u64) -> Key {
+        match task {
+            0 => 0,
+            task => self.base | task,
+        }
+    }
+
+    pub fn loop_number(&self) -> u64 {
+        self.base >> LOOP_SHIFT
+    }
+
+    #[inline(always)]
+    pub fn push(&self, kind: Kind, task: Key, a: u64, b: u32, c: u32) {
+        self.ring.push(Event::new(kind, self.clock.now(), task, a, b, c));
+    }
+}
+
+impl Instrument for Sink {
+    #[inline]
+    fn record(&self, told: sched::Event) {
+        let task = self.key(told.task);
+        match told.kind {
+            Told::Step => {
+                if told.other != 0 {
+                    self.outer_steps.borrow_mut().push(self.step_began.get());
+                }
+                self.step_began.set(self.clock.now());
+            }
+            Told::StepEnd => {
+                let (began, now) = (self.step_began.get(), self.clock.now());
+                self.ring.push(Event::new(Kind::Step, began, task, now - began, 0, told.detail as u32));
+                if told.other != 0 {
+                    self.step_began.set(self.outer_steps.borrow_mut().pop().unwrap_or(now));
+                }
+            }
+            Told::Wake => {
+                let cause = if told.other != 0 { cause::TASK } else { self.doing.get() };
+                self.push(Kind::Wake, task, self.key(told.other), told.site, cause);
+            }
+            Told::Wait if told.other != 0 => {
+                self.push(Kind::WaitTask, task, self.key(told.other), told.site, 0);
+            }
+            Told::Wait => self.push(Kind::Wait, task, told.detail, told.site, told.extra),
+            Told::Spawn => self.push(Kind::Spawn, task, self.key(told.other), told.site, told.extra),
+            Told::Cancel => self.push(Kind::Cancel, task, self.key(told.other), told.site, told.detail as u32),
+            Told::Finish => self.push(Kind::Finish, task, 0, told.site, told.detail as u32),
+            Told::Callback => {
+                self.doing.set(told.detail as u32);
+                self.callback_began.set(self.clock.now());
+            }
+            Told::CallbackEnd => {
+                let (began, now) = (self.callback_began.get(), self.clock.now());
+                self.ring.push(Event::new(Kind::Callback, began, 0, now - began, 0, told.extra));
+                self.doing.set(cause::CALLBACK);
+            }
+            Told::Turn => {
+                self.jobs.set(told.detail);
+                self.turn_began.set(self.clock.now());
+            }
+            Told::TurnEnd => {
+                if self.jobs.get() == 0 {
+                    return;
+                }
+                let (began, now) = (self.turn_began.get(), self.clock.now());
+                let waited = began.saturating_sub(self.turn_ended.get()) / 1000;
+                let (jobs, waited) = (self.jobs.get().min(u32::MAX.into()), waited.min(u32::MAX.into()));
+                self.ring.push(Event::new(Kind::Turn, began, 0, now - began, jobs as u32, waited as u32));
+                self.turn_ended.set(now);
+                self.jobs.set(0);
+            }
+        }
+    }
+}
