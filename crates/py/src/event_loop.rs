@@ -319,6 +319,12 @@ impl LoopCore {
         result
     }
 
+    fn tell_phase(&self, phase: u32) {
+        if self.hooks.is_attached() {
+            crate::recording::session::loop_phase(self, phase);
+        }
+    }
+
     fn look_for_overrides(&self, slf: *mut PyObject) -> R<()> {
         self.overrides.look(slf)?;
         self.through_call_soon.set(self.debug.get() || self.overrides.call_soon());
@@ -454,6 +460,7 @@ impl LoopCore {
         core.watch_if_debug()?;
         core.look_for_overrides(slf.as_ptr())?;
         let outer = RUNNING.replace(slf.as_ptr());
+        core.tell_phase(trace::event::phase::RUNS);
         let result = loop {
             if let Err(raised) = core.turn(slf.as_ptr()) {
                 break Err(raised.into());
@@ -463,6 +470,7 @@ impl LoopCore {
             }
         };
         RUNNING.set(outer);
+        core.tell_phase(trace::event::phase::STOPS);
         registry::settle(core, slf.as_ptr());
         core.show_all_to_collector();
         core.contexts.clear();
@@ -474,7 +482,15 @@ impl LoopCore {
 
     /// Called once the loop object is whole: see `overrides.rs`.
     fn _look_for_overrides(slf: &Bound<'_, Self>) -> PyResult<()> {
-        Ok(slf.get().look_for_overrides(slf.as_ptr())?)
+        let core = slf.get();
+        core.look_for_overrides(slf.as_ptr())?;
+        let mut loops = globals().loops.0.borrow_mut();
+        if !loops.contains(&std::ptr::from_ref(core)) {
+            loops.push(core);
+            drop(loops);
+            crate::recording::session::attach_if_recording(core);
+        }
+        Ok(())
     }
 
     fn __setattr__(slf: &Bound<'_, Self>, name: &Bound<'_, PyAny>, value: &Bound<'_, PyAny>) -> PyResult<()> {
@@ -692,6 +708,7 @@ use pyo3::{PyTraverseError, PyVisit};
 
 impl LoopCore {
     fn drop_everything(&self) {
+        self.tell_phase(trace::event::phase::CLOSED);
         self.starts.forget(self);
         let jobs = self.scheduler.take_all();
         let sources = self.io.take_all();
