@@ -122,7 +122,7 @@ impl Ring {
 
     /// The number of the oldest event that is not overwritten.
     fn oldest(&self) -> u64 {
-        self.entered.load(Ordering::Relaxed).saturating_sub(self.size())
+        self.entered.load(Ordering::Acquire).saturating_sub(self.size())
     }
 
     fn counts(&self) -> Counts {
@@ -215,7 +215,7 @@ impl Writer {
         }
         self.until.set(end);
         self.offset.set(ring.index(begin).wrapping_sub(begin as usize));
-        ring.entered.store(end, Ordering::Relaxed);
+        ring.entered.store(end, Ordering::Release);
         // Who sees anything of what is written from now on sees `entered` too, after a fence of its own.
         fence(Ordering::Release);
         true
@@ -291,8 +291,7 @@ impl View {
     pub fn snapshot_since(&self, since: Nanos) -> Vec<Event> {
         let ring = &*self.ring;
         let mut events = Vec::new();
-        let mut end = ring.written.0.load(Ordering::Acquire);
-        let mut at = ring.oldest();
+        let (mut at, mut end) = (ring.oldest(), ring.written.0.load(Ordering::Acquire));
         while at < end {
             let next = (at + EVENTS).min(end);
             let slots = &ring.slots[ring.index(at)..][..(next - at) as usize];
