@@ -42,6 +42,7 @@ if TYPE_CHECKING:
     from ._nursery import TASK_STATUS_IGNORED, Nursery, TaskStatus, open_nursery
     from ._policy import EventLoopPolicy, install, uninstall
     from ._process import Process, run_process
+    from ._recording import record
     from ._retry import retry
     from ._runners import Runner, run
     from ._safe_channel import as_safe_channel
@@ -131,6 +132,7 @@ __all__ = [
     "open_tcp_stream",
     "open_unix_socket",
     "race",
+    "record",
     "retry",
     "run",
     "run_process",
@@ -208,6 +210,7 @@ _WHERE = {
     "open_tcp_stream": "_tcp",
     "open_unix_socket": "_socket_streams",
     "race": "_gathering",
+    "record": "_recording",
     "retry": "_retry",
     "run": "_runners",
     "run_process": "_process",

@@ -505,10 +505,11 @@ impl CancelScope {
     #[pyo3(signature = (exc, handled, /))]
     fn _close(slf: &Bound<'_, Self>, exc: Bound<'_, PyAny>, handled: Bound<'_, PyAny>) -> PyResult<bool> {
         let exc = (!exc.is_none()).then_some(exc);
-        let recorded = slf.get().core().filter(|core| core.hooks.is_attached()).map(|core| (core, slf.get().host.obj()));
+        let recorded =
+            slf.get().core().filter(|core| core.hooks.is_attached()).map(|core| (core, slf.get().host.obj()));
         let left = Self::close(slf, exc)?;
         if let Some((core, Some(host))) = recorded {
-            let caught = slf.get().cancelled_caught.get();
+            let caught = slf.get().caught.get();
             crate::recording::scope_closed(core, state(&host).id.get(), slf.as_ptr() as u64, caught);
         }
         match left {

@@ -14,8 +14,8 @@ use crate::event_loop::LoopCore;
 use crate::io::{Ready, Watcher};
 use crate::job::Job;
 use crate::raw::obj::{call, call_method, forget_raised, is_interrupt, raise_object, take_raised};
-use crate::recording;
 use crate::raw::{handle, registry, task, task_step, Obj, Raised, R};
+use crate::recording;
 use crate::structured::start::{self, Note};
 
 impl LoopCore {

@@ -116,10 +116,10 @@ pub fn cancelled(core: &LoopCore, s: &TaskState, source: CancelSource, cause: Op
     let py = unsafe { Python::assume_attached() };
     let mut place = 0;
     if let Some(sink) = sink(core) {
-        match cause.and_then(|cause| Cancellation::of(py, cause.bound(py))) {
+        match cause.and_then(|cause| Cancellation::of(py, cause)) {
             Some(info) => {
-                place = info.get().place_text(py).map_or(0, |text| sink.words.place(&text));
-                if let Some(reason) = info.get().reason_text(py) {
+                place = info.place_text(py).map_or(0, |text| sink.words.place(&text));
+                if let Some(reason) = info.reason_text(py) {
                     sink.push(Kind::Why, sink.key(s.id.get()), 0, 0, sink.words.text(&reason));
                 }
             }
@@ -165,9 +165,24 @@ pub fn unheard(core: &LoopCore, s: &TaskState, what: u32) {
     }
 }
 
-/// A task has got, or has given back, what others wait for.
+/// A task has got what others wait for.
+#[inline(always)]
+pub fn tell_holds(s: &TaskState, object: *mut PyObject, what: &'static str) {
+    if let Some(core) = s.future.core().filter(|core| core.hooks.is_attached()) {
+        holds(core, s, object, what);
+    }
+}
+
+/// ... and has given it back.
+#[inline(always)]
+pub fn tell_releases(s: &TaskState, object: *mut PyObject) {
+    if let Some(core) = s.future.core().filter(|core| core.hooks.is_attached()) {
+        releases(core, s, object);
+    }
+}
+
 #[cold]
-pub fn holds(core: &LoopCore, s: &TaskState, object: *mut PyObject, what: &'static str) {
+fn holds(core: &LoopCore, s: &TaskState, object: *mut PyObject, what: &'static str) {
     if let Some(sink) = sink(core) {
         let place = here(core, &sink);
         sink.push(Kind::Hold, sink.key(s.id.get()), object as u64, place, sink.words.own(what));
@@ -175,7 +190,7 @@ pub fn holds(core: &LoopCore, s: &TaskState, object: *mut PyObject, what: &'stat
 }
 
 #[cold]
-pub fn releases(core: &LoopCore, s: &TaskState, object: *mut PyObject) {
+fn releases(core: &LoopCore, s: &TaskState, object: *mut PyObject) {
     if let Some(sink) = sink(core) {
         sink.push(Kind::Release, sink.key(s.id.get()), object as u64, 0, 0);
     }

@@ -231,7 +231,9 @@ impl Recording {
     #[pyo3(signature = (path, memory, information))]
     fn new(py: Python<'_>, path: Option<std::path::PathBuf>, memory: usize, information: String) -> PyResult<Self> {
         if memory < LEAST {
-            return Err(PyValueError::new_err(format!("a recording needs at least {LEAST} bytes of memory, not {memory}")));
+            return Err(PyValueError::new_err(format!(
+                "a recording needs at least {LEAST} bytes of memory, not {memory}"
+            )));
         }
         if current().is_some_and(|session| !session.is_over.load(Ordering::Relaxed)) {
             return Err(PyRuntimeError::new_err("a recording of this process is running already: stop it first"));

@@ -14,6 +14,7 @@ use crate::job::visit_raw;
 use crate::raw::obj::runtime_error;
 use crate::raw::task;
 use crate::raw::{Obj, Slot, R};
+use crate::recording;
 
 /// One task at a time may have it; only that task can release it. `async with lock:` acquires and releases.
 ///
@@ -82,7 +83,9 @@ impl Lock {
 
     fn give_to(&self, task: Obj) {
         // SAFETY: only tasks of ours wait and acquire.
-        add_breaker(unsafe { task::state(task.as_ptr()) }, self.lot.obj_or_none());
+        let s = unsafe { task::state(task.as_ptr()) };
+        add_breaker(s, self.lot.obj_or_none());
+        recording::tell_holds(s, self.lot.get(), "Lock");
         self.owner.set(task);
     }
 
@@ -91,7 +94,9 @@ impl Lock {
         let owner = self.owner.take();
         if let Some(owner) = &owner {
             // SAFETY: as above.
-            remove_breaker(unsafe { task::state(owner.as_ptr()) }, self.lot.get());
+            let s = unsafe { task::state(owner.as_ptr()) };
+            remove_breaker(s, self.lot.get());
+            recording::tell_releases(s, self.lot.get());
         }
         if let Some(next) = self.waiting().waiters.pop() {
             self.give_to(wait_of(&next).task_obj());
