@@ -125,6 +125,7 @@ pub struct Event {
 }
 
 pub const SIZE: usize = std::mem::size_of::<Event>();
+pub(crate) type Words = [u64; SIZE / 8];
 
 impl Event {
     #[inline(always)]
@@ -141,6 +142,20 @@ impl Event {
     #[inline]
     pub fn task(&self) -> Key {
         self.head & ((1 << TASK_BITS) - 1)
+    }
+
+    /// As it lies in memory. From the fields and not from memory: reading a word right after its halves were written is slow.
+    #[inline(always)]
+    pub(crate) fn to_words(self) -> Words {
+        let (low, high) = if cfg!(target_endian = "little") { (self.b, self.c) } else { (self.c, self.b) };
+        [self.at, self.head, self.a, u64::from(high) << 32 | u64::from(low)]
+    }
+
+    #[inline(always)]
+    pub(crate) fn from_words([at, head, a, last]: Words) -> Event {
+        let (low, high) = (last as u32, (last >> 32) as u32);
+        let (b, c) = if cfg!(target_endian = "little") { (low, high) } else { (high, low) };
+        Event { at, head, a, b, c }
     }
 
     pub fn to_bytes(&self) -> [u8; SIZE] {
@@ -190,6 +205,8 @@ mod tests {
             let event = Event::new(kind, 1 << 60, (3 << LOOP_SHIFT) + 17, u64::MAX, 5, 7);
             let again = Event::from_bytes(&event.to_bytes());
             assert_eq!((again, again.kind(), again.task()), (event, Some(kind), (3 << LOOP_SHIFT) + 17));
+            assert_eq!(Event::from_words(event.to_words()), event);
+            assert_eq!(event.to_words().map(u64::to_ne_bytes).as_flattened()[24..28], 5u32.to_ne_bytes());
         }
         assert_eq!(Kind::from_number(0), None);
         assert_eq!(Kind::from_number(23), None);
