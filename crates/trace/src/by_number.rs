@@ -26,6 +26,11 @@ impl Hasher for Mix {
     }
 
     #[inline]
+    fn write_u32(&mut self, number: u32) {
+        self.write_u64(number.into());
+    }
+
+    #[inline]
     fn write_i32(&mut self, number: i32) {
         self.write_u64(number as u32 as u64);
     }
