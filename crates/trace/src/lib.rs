@@ -5,15 +5,25 @@
 //! | [`event`] | what happened, in 32 bytes |
 //! | [`ring`] | the last events, in fixed memory |
 //! | [`tables`] | which words and places the events' numbers stand for |
+//! | [`recording`] | a recording as a whole: the program, its tasks, its events |
+//! | [`model`] | the tasks, from the events |
+//! | [`history`], [`life`] | the events themselves; what a task did when |
+//! | [`words`] | how is that said to people |
 //! | [`by_number`] | where is the entry of a number (a table for the others) |
 //! | [`tasks`] | which tasks there were and what became of them, in bounded memory |
 
 pub mod by_number;
 pub mod event;
+pub mod history;
+pub mod life;
+pub mod model;
+pub mod recording;
 pub mod ring;
 pub mod tables;
 pub mod tasks;
+pub mod words;
 
+pub use recording::Recording;
 pub use ring::{Ring, Stamped};
 pub use tables::{PlaceRow, Tables};
 pub use tasks::TaskLog;
