@@ -8,19 +8,27 @@
 //! | [`recording`] | a recording as a whole: the program, its tasks, its events |
 //! | [`model`] | the tasks, from the events |
 //! | [`history`], [`life`] | the events themselves; what a task did when |
+//! | [`queries`] | any question about a recording, answered as JSON |
+//! | [`story`], [`graph`], [`timeline`] | the life of one task in sentences; who has to do with whom, as a picture; who did what when |
 //! | [`words`] | how is that said to people |
+//! | [`synthetic`] | recordings that were made up, for tests and benchmarks |
 //! | [`by_number`] | where is the entry of a number (a table for the others) |
 //! | [`tasks`] | which tasks there were and what became of them, in bounded memory |
 
 pub mod by_number;
 pub mod event;
+pub mod graph;
 pub mod history;
 pub mod life;
 pub mod model;
+pub mod queries;
 pub mod recording;
 pub mod ring;
+pub mod story;
+pub mod synthetic;
 pub mod tables;
 pub mod tasks;
+pub mod timeline;
 pub mod words;
 
 pub use recording::Recording;
