@@ -1,6 +1,8 @@
 //! Recordings that were made up are read: what the model knows, what the questions are answered, what the exports say.
 
+mod graph;
 mod model;
+mod queries;
 mod story;
 
 use trace::event::Key;
