@@ -102,6 +102,10 @@ impl History {
         self.index = Some(Index { starts, of, turns, holds });
     }
 
+    pub fn is_indexed(&self) -> bool {
+        self.index.is_some()
+    }
+
     /// What happened to the task with this key at this position of the model, and whom it started and cancelled; in order.
     pub fn of_task(&self, key: u64, position: usize) -> Box<dyn Iterator<Item = &Event> + '_> {
         match &self.index {

@@ -10,6 +10,7 @@
 //! | [`history`], [`life`] | the events themselves; what a task did when |
 //! | [`queries`] | any question about a recording, answered as JSON |
 //! | [`story`], [`graph`], [`timeline`] | the life of one task in sentences; who has to do with whom, as a picture; who did what when |
+//! | [`export`] | the same for other programs: Perfetto, Mermaid, SVG, lines of JSON, flame graphs |
 //! | [`words`] | how is that said to people |
 //! | [`synthetic`] | recordings that were made up, for tests and benchmarks |
 //! | [`by_number`] | where is the entry of a number (a table for the others) |
@@ -17,6 +18,7 @@
 
 pub mod by_number;
 pub mod event;
+pub mod export;
 pub mod graph;
 pub mod history;
 pub mod life;

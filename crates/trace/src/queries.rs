@@ -15,7 +15,7 @@ use crate::timeline;
 use crate::words;
 
 pub use arguments::Arguments;
-pub use tasks::{task_json, Filter};
+pub use tasks::{cause_name, task_json, Filter};
 
 /// Why there is no answer, in words for whoever asked.
 #[derive(Debug, Clone, PartialEq, Eq)]

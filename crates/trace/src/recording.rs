@@ -86,7 +86,9 @@ impl Recording {
 
     /// Before many questions about a recording that no longer changes.
     pub fn index(&mut self) {
-        self.history.index(&self.model);
+        if !self.history.is_indexed() {
+            self.history.index(&self.model);
+        }
     }
 
     pub fn model(&self) -> &Model {

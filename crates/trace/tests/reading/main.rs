@@ -1,5 +1,6 @@
 //! Recordings that were made up are read: what the model knows, what the questions are answered, what the exports say.
 
+mod export;
 mod graph;
 mod model;
 mod queries;
