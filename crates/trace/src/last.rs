@@ -66,7 +66,7 @@ mod tests {
     use sched::Kind;
 
     fn event(task: u64) -> Event {
-        Event { task, other: 0, detail: 0, site: 0, kind: Kind::Wake }
+        Event::new(Kind::Wake, task, 0, 0)
     }
 
     #[test]

@@ -5,21 +5,41 @@
 //! | [`event`] | what happened, in 32 bytes |
 //! | [`ring`] | how events get from the thread of a loop to whoever reads them, in fixed memory |
 //! | [`file`] | how a recording lies on disk, and what can be read of a damaged one |
-//! | [`recording`] | a whole recording in memory |
+//! | [`contents`] | a whole file in memory |
 //! | [`last`] | the last events as the hooks tell them |
 //! | [`tables`] | which words and places the events' numbers stand for |
+//! | [`recording`] | a recording as a whole: the program, its tasks, its events |
+//! | [`model`] | the tasks, from the events |
+//! | [`history`], [`life`] | the events themselves; what a task did when |
+//! | [`queries`] | any question about a recording, answered as JSON |
+//! | [`story`], [`graph`], [`timeline`] | the life of one task in sentences; who has to do with whom, as a picture; who did what when |
+//! | [`export`] | the same for other programs: Perfetto, Mermaid, SVG, lines of JSON, flame graphs |
+//! | [`words`] | how is that said to people |
+//! | [`synthetic`] | recordings that were made up, for tests and benchmarks |
 //! | [`by_number`] | where is the entry of a number (a table for the others) |
 //! | [`tasks`] | which tasks there were and what became of them, in bounded memory |
 
 pub mod by_number;
+pub mod contents;
 pub mod event;
+pub mod export;
 pub mod file;
+pub mod graph;
+pub mod history;
 pub mod last;
+pub mod life;
+pub mod model;
+pub mod queries;
 pub mod recording;
 pub mod ring;
+pub mod story;
+pub mod synthetic;
 pub mod tables;
 pub mod tasks;
+pub mod timeline;
+pub mod words;
 
+pub use contents::Contents;
 pub use last::{Ring, Stamped};
 pub use recording::Recording;
 pub use tables::{PlaceRow, Tables};

@@ -5,7 +5,7 @@ use std::io::{self, Read};
 use proptest::prelude::*;
 use trace::event::{Definition, Event, Kind, Owner, LOOP_SHIFT, SIZE};
 use trace::file::{Block, Error, Reader, Writer, BLOCK_MAGIC, LIMIT, LONGEST_TEXT, MAGIC, VERSION};
-use trace::Recording;
+use trace::Contents;
 
 const INFO: &str = r#"{"program":"app.py"}"#;
 const HEAD: usize = 16;
@@ -81,14 +81,14 @@ fn what_was_written_is_read() {
     writer.events(2, &[Event::new(Kind::Lost, 7, 0, 40, 0, 0), event(10), event(3)]).unwrap();
     let bytes = writer.finish().unwrap();
     for step in [1, 7, usize::MAX] {
-        let recording = Recording::read(Slow(&bytes, step, None)).unwrap();
+        let recording = Contents::read(Slow(&bytes, step, None)).unwrap();
         assert_eq!(recording.info, INFO);
         assert_eq!((recording.tables.text(1), recording.tables.text(2)), ("app.py", "ham & \u{1f95a}"));
         let row = recording.tables.place(1).unwrap();
         assert_eq!((row.file, row.line, row.function, row.owner), (1, 10, 2, Owner::Library));
         let turn = Event::new(Kind::Turn, 5, 1 << LOOP_SHIFT, 100, 3, 0);
         let lost = Event::new(Kind::Lost, 7, 2 << LOOP_SHIFT, 40, 0, 0);
-        assert_eq!(recording.events, [event(3), turn, lost, event(10), event(10)]);
+        assert_eq!(recording.events(), [event(3), turn, lost, event(10), event(10)]);
         assert_eq!((recording.lost, recording.skipped, recording.complete), (40, 0, true));
         assert_eq!(recording.damage, [""; 0]);
     }
@@ -118,7 +118,7 @@ fn long_texts_are_cut_between_characters_and_long_information_is_refused() {
     let long = "\u{20ac}".repeat(LONGEST_TEXT);
     let mut writer = Writer::new(Vec::new(), "").unwrap();
     writer.definitions(&vec![text(1, &format!("ab{long}")); 40]).unwrap();
-    let recording = Recording::read(&writer.finish().unwrap()[..]).unwrap();
+    let recording = Contents::read(&writer.finish().unwrap()[..]).unwrap();
     let expected = format!("ab{}", &long[..LONGEST_TEXT - 3]);
     assert!(recording.tables.text(1) == expected && recording.complete);
     assert_eq!(Writer::new(Vec::new(), &"x".repeat(LIMIT)).err().map(|e| e.kind()), None);
@@ -132,7 +132,7 @@ fn a_file_that_was_cut_off_is_read_up_to_the_last_whole_block() {
     let borders = borders(&bytes);
     assert_eq!(borders.len(), 1 + 1 + 4 * 2 + 1);
     for length in 0..bytes.len() {
-        let cut = Recording::read(&bytes[..length]);
+        let cut = Contents::read(&bytes[..length]);
         if length < HEAD {
             assert!(matches!(cut, Err(Error::Cut { bytes }) if bytes == length));
             continue;
@@ -140,7 +140,7 @@ fn a_file_that_was_cut_off_is_read_up_to_the_last_whole_block() {
         let cut = cut.unwrap();
         let whole = borders.iter().filter(|&&border| border <= length).count() - 1;
         let blocks_of_events = whole.saturating_sub(1) / 2;
-        assert_eq!(cut.events, (0..blocks_of_events as u64 * 5).map(event).collect::<Vec<_>>());
+        assert_eq!(cut.events(), (0..blocks_of_events as u64 * 5).map(event).collect::<Vec<_>>());
         assert_eq!((cut.complete, &cut.damage[..]), (false, &[][..]));
     }
 }
@@ -148,17 +148,17 @@ fn a_file_that_was_cut_off_is_read_up_to_the_last_whole_block() {
 #[test]
 fn every_damaged_byte_is_noticed_and_costs_one_block_at_most() {
     let bytes = file(3);
-    let (borders, whole) = (borders(&bytes), Recording::read(&bytes[..]).unwrap());
+    let (borders, whole) = (borders(&bytes), Contents::read(&bytes[..]).unwrap());
     for at in 0..bytes.len() {
         for mask in [0x01, 0x80, 0xff] {
             let mut bytes = bytes.clone();
             bytes[at] ^= mask;
-            let read = Recording::read(&bytes[..]).unwrap();
+            let read = Contents::read(&bytes[..]).unwrap();
             assert!(!read.damage.is_empty(), "byte {at}");
             let damaged = borders.iter().rposition(|&border| border <= at).map_or(0, |place| borders[place]);
             assert!(read.damage[0].starts_with(&format!("at byte {damaged}: ")), "{:?}", read.damage);
-            assert!(read.events.len() + 5 >= whole.events.len());
-            assert!(read.events.iter().all(|event| whole.events.contains(event)));
+            assert!(read.events().len() + 5 >= whole.events().len());
+            assert!(read.events().iter().all(|event| whole.events().contains(event)));
             assert_eq!(read.complete, at < borders[borders.len() - 2]);
         }
     }
@@ -178,16 +178,16 @@ fn the_damage_is_told_in_words() {
         (&missing, "the checksum of a block (definitions) is wrong", length - 10),
         (&hole, "no block begins here", length),
     ] {
-        let read = Recording::read(&bytes[..]).unwrap();
+        let read = Contents::read(&bytes[..]).unwrap();
         assert_eq!(read.damage, [format!("at byte {at}: {what}; {left_out} bytes are left out")]);
-        assert!(read.events.len() == 10 && read.complete);
+        assert!(read.events().len() == 10 && read.complete);
     }
     let (before, after) = (borders(&bytes)[4], borders(&bytes)[5]);
-    let read = Recording::read(&[&bytes[..before], &bytes[after..]].concat()[..]).unwrap();
+    let read = Contents::read(&[&bytes[..before], &bytes[after..]].concat()[..]).unwrap();
     assert_eq!(read.damage, [format!("at byte {before}: 5 of 10 events are missing")]);
-    let read = Recording::read(&[&bytes[..], b"?"].concat()[..]).unwrap();
+    let read = Contents::read(&[&bytes[..], b"?"].concat()[..]).unwrap();
     assert_eq!(read.damage, [format!("at byte {}: something follows the end", bytes.len())]);
-    let read = Recording::read(Slow(&bytes[..at + 10], 100, Some(io::ErrorKind::TimedOut))).unwrap();
+    let read = Contents::read(Slow(&bytes[..at + 10], 100, Some(io::ErrorKind::TimedOut))).unwrap();
     assert_eq!(read.damage, [format!("at byte {}: reading failed: timed out", at + 10)]);
     assert!(!read.complete);
 }
@@ -197,17 +197,17 @@ fn two_files_in_one_lose_only_what_is_between() {
     // A process was killed in the middle of a block, and another went on writing behind it.
     let (bytes, at) = (file(2), borders(&file(2))[4]);
     let joined = [&bytes[..at + 40], &bytes[at..]].concat();
-    let read = Recording::read(&joined[..]).unwrap();
+    let read = Contents::read(&joined[..]).unwrap();
     assert_eq!(
         read.damage,
         [format!("at byte {at}: the checksum of a block (events) is wrong; 40 bytes are left out")]
     );
-    assert!(read.events.len() == 10 && read.complete);
+    assert!(read.events().len() == 10 && read.complete);
 }
 
 #[test]
 fn what_is_no_recording_is_refused() {
-    let why = |bytes: &[u8]| Recording::read(bytes).map(|_| ()).unwrap_err().to_string();
+    let why = |bytes: &[u8]| Contents::read(bytes).map(|_| ()).unwrap_err().to_string();
     assert_eq!(why(b""), "it was cut off at byte 0, within its head: there is nothing to be read");
     assert_eq!(why(b"{}"), "it is not a recording: at byte 0 it doesn't begin as one");
     assert_eq!(why(&[b'x'; 5000]), "it is not a recording: at byte 0 it doesn't begin as one");
@@ -216,7 +216,7 @@ fn what_is_no_recording_is_refused() {
     let mut newer = [&MAGIC[..], &(VERSION + 1).to_le_bytes()].concat();
     newer.extend_from_slice(&crc32fast::hash(&newer).to_le_bytes());
     assert_eq!(why(&newer), "it was written by a newer Segue: its format is 2, this one reads 1");
-    assert!(why(&[]).len() > 10 && Recording::open("no/such/file".as_ref()).is_err());
+    assert!(why(&[]).len() > 10 && Contents::open("no/such/file".as_ref()).is_err());
 }
 
 #[test]
@@ -233,9 +233,9 @@ fn what_a_newer_segue_adds_is_left_out_and_counted() {
     bytes.extend_from_slice(&block(2, 0, &definitions));
     bytes.extend_from_slice(&block(3, 1, &[newer, event(5).to_bytes()].concat()));
     bytes.extend_from_slice(&block(4, 0, &end));
-    let read = Recording::read(&bytes[..]).unwrap();
+    let read = Contents::read(&bytes[..]).unwrap();
     assert_eq!((&read.damage[..], read.complete, read.skipped), (&[][..], true, 3));
-    assert_eq!(read.events, (0..6).map(event).collect::<Vec<_>>());
+    assert_eq!(read.events(), (0..6).map(event).collect::<Vec<_>>());
     assert_eq!((read.tables.text(8), read.tables.place(9).map(|row| row.line)), ("abc", Some(5)));
 }
 
@@ -248,7 +248,7 @@ fn a_block_that_claims_to_be_huge_takes_no_memory_and_is_passed_over() {
         huge.extend_from_slice(&u32::to_le_bytes(number));
     }
     huge.extend_from_slice(&crc32fast::hash(&huge).to_le_bytes());
-    let read = Recording::read(&[&bytes[..at], &huge, &bytes[behind..]].concat()[..]).unwrap();
+    let read = Contents::read(&[&bytes[..at], &huge, &bytes[behind..]].concat()[..]).unwrap();
     let damage = ["no block begins here; 24 bytes are left out".to_string(), "5 of 10 events are missing".into()];
     assert_eq!(read.damage, [format!("at byte {at}: {}", damage[0]), format!("at byte {}: {}", at + 24, damage[1])]);
 }
@@ -304,8 +304,8 @@ proptest! {
         let original = file(blocks);
         let mut bytes = original.clone();
         harms.iter().for_each(|harm| do_harm(&mut bytes, harm));
-        if let Ok(read) = Recording::read(Slow(&bytes, step, None)) {
-            prop_assert!(read.events.iter().all(|e| *e == event(e.at) && e.at < 5 * blocks));
+        if let Ok(read) = Contents::read(Slow(&bytes, step, None)) {
+            prop_assert!(read.events().iter().all(|e| *e == event(e.at) && e.at < 5 * blocks));
             prop_assert!(read.tables.places().all(|(number, row)| row.line == 10 * number));
             prop_assert!(read.tables.texts().all(|(_, text)| text == "worker"));
             prop_assert!(bytes == original || !read.complete || !read.damage.is_empty()
@@ -327,16 +327,16 @@ proptest! {
         // Blocks of events: 2 (after the information and definitions), 4, 6, ...
         let touched = |block: u64| borders[block as usize * 2 + 2] < end && at < borders[block as usize * 2 + 3];
         for bytes in [removed, zero] {
-            let read = Recording::read(&bytes[..]).unwrap();
+            let read = Contents::read(&bytes[..]).unwrap();
             let whole = (0..8).filter(|&block| !touched(block)).flat_map(|block| block * 5..block * 5 + 5);
-            prop_assert!(whole.map(event).all(|event| read.events.contains(&event)));
+            prop_assert!(whole.map(event).all(|event| read.events().contains(&event)));
         }
     }
 
     #[test]
     fn any_bytes_are_read_without_panic(junk in proptest::collection::vec(any::<u8>(), 0..2000)) {
-        let _ = Recording::read(&junk[..]);
-        let _ = Recording::read(&[&file(0)[..HEAD], &junk].concat()[..]);
+        let _ = Contents::read(&junk[..]);
+        let _ = Contents::read(&[&file(0)[..HEAD], &junk].concat()[..]);
     }
 
     #[test]
@@ -347,13 +347,13 @@ proptest! {
         for (contents, loop_number, body) in &blocks {
             bytes.extend_from_slice(&block(*contents, *loop_number, body));
         }
-        let read = Recording::read(&bytes[..]).unwrap();
+        let read = Contents::read(&bytes[..]).unwrap();
         let most: usize = blocks.iter().map(|(_, _, body)| body.len() / SIZE).sum();
-        prop_assert!(read.events.len() <= most);
+        prop_assert!(read.events().len() <= most);
     }
 
     #[test]
-    fn events_of_loops_come_back_in_the_order_of_time(
+    fn each_loops_events_come_back_as_they_were_written(
         drains in proptest::collection::vec((1u32..4, proptest::collection::vec(0u64..50, 0..30)), 0..20), flushes: bool)
     {
         let mut writer = Writer::new(Vec::new(), "").unwrap();
@@ -370,9 +370,13 @@ proptest! {
             }
             all.extend(events);
         }
-        all.sort_by_key(|event| (event.at, event.a));
-        let read = Recording::read(&writer.finish().unwrap()[..]).unwrap();
-        prop_assert_eq!(read.events, all);
+        let read = Contents::read(&writer.finish().unwrap()[..]).unwrap();
+        for (number, events) in &read.loops {
+            let of_loop = |event: &&Event| event.task() >> LOOP_SHIFT == u64::from(*number);
+            prop_assert_eq!(events, &all.iter().filter(of_loop).copied().collect::<Vec<_>>());
+        }
+        prop_assert_eq!(read.events().len(), all.len());
+        prop_assert!(read.events().is_sorted_by_key(|event| event.at));
         prop_assert!(read.complete && read.damage.is_empty());
     }
 }

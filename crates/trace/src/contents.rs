@@ -1,0 +1,79 @@
+//! What a recording's file holds, all of it: what its blocks say, and the events of each loop as they were written.
+
+use std::fs::File;
+use std::io::Read;
+use std::path::Path;
+
+use crate::event::{Event, Kind, LOOP_SHIFT};
+use crate::file::{Block, Error, Reader};
+use crate::tables::Tables;
+
+#[derive(Debug, Clone, Default)]
+pub struct Contents {
+    /// JSON about the program; "" if that is missing.
+    pub info: String,
+    pub tables: Tables,
+    /// Each loop's number and events, in the order in which they were written. What is of a loop and not of a task (`Loop`,
+    /// `Turn`, `Lost`) has the loop's own key here, its number and task 0. All are of known kinds.
+    pub loops: Vec<(u32, Vec<Event>)>,
+    /// Events that found no room in memory when they happened.
+    pub lost: u64,
+    /// Blocks, definitions and events of a newer Segue that are left out.
+    pub skipped: u64,
+    /// Whether the file has its end; it has none while it is written, and when the program was killed.
+    pub complete: bool,
+    /// What is wrong with the file, and where. A file that was only cut off has no damage.
+    pub damage: Vec<String>,
+}
+
+impl Contents {
+    pub fn open(path: &Path) -> Result<Contents, Error> {
+        Contents::read(File::open(path).map_err(Error::Io)?)
+    }
+
+    pub fn read(from: impl Read) -> Result<Contents, Error> {
+        let mut reader = Reader::new(from)?;
+        let mut contents = Contents::default();
+        for block in &mut reader {
+            contents.take(block);
+        }
+        contents.complete = reader.is_complete();
+        contents.skipped += reader.skipped();
+        Ok(contents)
+    }
+
+    /// The events of all loops, by their times; of the same time, as they were written.
+    pub fn events(&self) -> Vec<Event> {
+        let mut all: Vec<Event> = self.loops.iter().flat_map(|(_, events)| events).copied().collect();
+        all.sort_by_key(|event| event.at);
+        all
+    }
+
+    fn take(&mut self, block: Block) {
+        match block {
+            Block::Information(info) => self.info = info,
+            Block::Definitions(definitions) => definitions.into_iter().for_each(|d| self.tables.define(d)),
+            Block::Damage(damage) => self.damage.push(damage.to_string()),
+            Block::Events { loop_number, events } => {
+                let known = self.loops.iter().position(|&(number, _)| number == loop_number);
+                let place = known.unwrap_or_else(|| {
+                    self.loops.push((loop_number, Vec::new()));
+                    self.loops.len() - 1
+                });
+                for event in events {
+                    match event.kind() {
+                        None => self.skipped += 1,
+                        Some(kind @ (Kind::Loop | Kind::Turn | Kind::Lost)) => {
+                            if kind == Kind::Lost {
+                                self.lost = self.lost.saturating_add(event.a);
+                            }
+                            let key = u64::from(loop_number) << LOOP_SHIFT;
+                            self.loops[place].1.push(Event::new(kind, event.at, key, event.a, event.b, event.c));
+                        }
+                        Some(_) => self.loops[place].1.push(event),
+                    }
+                }
+            }
+        }
+    }
+}
