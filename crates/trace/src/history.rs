@@ -21,7 +21,7 @@ struct Index {
     of: Vec<u32>,
     turns: Vec<u32>,
     /// Locks taken and given back, by object.
-    holds: Vec<(Object, u32)>,
+    holds: Vec<u32>,
 }
 
 impl History {
@@ -76,7 +76,7 @@ impl History {
         for (at, event) in self.events.iter().enumerate() {
             match event.kind() {
                 Some(Kind::Turn) => turns.push(at as u32),
-                Some(Kind::Hold | Kind::Release) => holds.push((event.a, at as u32)),
+                Some(Kind::Hold | Kind::Release) => holds.push(at as u32),
                 _ => {}
             }
             about(event, |key| {
@@ -98,7 +98,7 @@ impl History {
                 }
             });
         }
-        holds.sort();
+        holds.sort_by_key(|&at| self.events[at as usize].a);
         self.index = Some(Index { starts, of, turns, holds });
     }
 
@@ -132,9 +132,9 @@ impl History {
     pub fn holds(&self, object: Object) -> Box<dyn Iterator<Item = &Event> + '_> {
         match &self.index {
             Some(index) => {
-                let from = index.holds.partition_point(|&(of, _)| of < object);
-                let of_object = index.holds[from..].iter().take_while(move |&&(of, _)| of == object);
-                Box::new(of_object.map(|&(_, at)| &self.events[at as usize]))
+                let event = |at: &u32| &self.events[*at as usize];
+                let from = index.holds.partition_point(|at| event(at).a < object);
+                Box::new(index.holds[from..].iter().map(event).take_while(move |event| event.a == object))
             }
             None => Box::new(
                 self.events

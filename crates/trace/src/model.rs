@@ -82,8 +82,8 @@ impl Model {
             self.unknown += 1;
             return;
         };
-        let Event { at, a, b, c, .. } = *event;
-        let key = event.task();
+        let Event { a, b, c, .. } = *event;
+        let (at, key) = (event.at.min(NEVER - 1), event.task());
         if kind != Kind::Lost {
             self.first.get_or_insert(at);
             // Not with what an event says it took: of what is damaged, that may be centuries.
@@ -132,9 +132,10 @@ impl Model {
                 }
             }
             Kind::Lost => {
-                self.lost += a;
+                self.lost = self.lost.saturating_add(a);
                 if key != 0 {
-                    self.of_loop(key >> LOOP_SHIFT).lost += a;
+                    let of_loop = self.of_loop(key >> LOOP_SHIFT);
+                    of_loop.lost = of_loop.lost.saturating_add(a);
                 }
             }
         }

@@ -78,7 +78,7 @@ impl Pieces {
     }
 
     fn add(&mut self, begin: Nanos, end: Nanos, state: State) {
-        let (first, last) = (self.window.piece(begin), self.window.piece(end.max(begin + 1) - 1));
+        let (first, last) = (self.window.piece(begin), self.window.piece(end.max(begin.saturating_add(1)) - 1));
         for piece in first..=last {
             let from = begin.max(self.window.begin_of(piece));
             let to = end.min(self.window.begin_of(piece + 1));

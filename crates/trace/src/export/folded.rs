@@ -25,7 +25,8 @@ pub fn write(recording: &Recording, weight: Weight, out: &mut dyn Write) -> io::
     let mut weights: BTreeMap<(u32, Awaited), u64> = BTreeMap::new();
     for (position, task) in model.tasks().iter().enumerate() {
         if weight == Weight::Busy {
-            *weights.entry((task.group, None)).or_default() += task.busy;
+            let sum = weights.entry((task.group, None)).or_default();
+            *sum = sum.saturating_add(task.busy);
             continue;
         }
         let mut add = |span: crate::life::Span<'_>| {

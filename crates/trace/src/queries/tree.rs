@@ -2,6 +2,7 @@
 
 use serde_json::{json, Value};
 
+use crate::by_number::ByNumber;
 use crate::model::task::{State, Task};
 use crate::recording::Recording;
 
@@ -104,9 +105,9 @@ impl Show<'_> {
         let task: &Task = &self.recording.model().tasks()[position as usize];
         let mut value = task_json(self.recording, task);
         value["kind"] = "task".into();
-        // Sorted by nursery, each at the place of its first task.
+        // Sorted by nursery, each at the place of its first task; of those of which nothing is shown, there may be thousands.
         let mut lists: Vec<(u64, Vec<u32>)> = Vec::new();
-        let mut places = crate::by_number::ByNumber::<u64, usize>::default();
+        let mut places = ByNumber::<u64, usize>::default();
         for &child in self.branches.of(position) {
             let nursery = self.recording.model().tasks()[child as usize].nursery;
             let at = *places.entry(nursery).or_insert_with(|| {
@@ -115,23 +116,32 @@ impl Show<'_> {
             });
             lists[at].1.push(child);
         }
-        let mut children = Vec::new();
+        let (mut children, mut left_out) = (Vec::new(), Vec::new());
         for (nursery, members) in lists {
             if nursery == 0 {
                 children.extend(self.list(&members));
-                continue;
+            } else if members.iter().all(|&member| self.depth[member as usize] == NONE) {
+                left_out.extend(members);
+            } else {
+                children.push(self.nursery(nursery, &members));
             }
-            let scope = self.recording.model().scope(nursery);
-            children.push(json!({
-                "kind": "nursery",
-                "scope": nursery,
-                "place": scope.map_or(Value::Null, |scope| self.recording.place_json(scope.place)),
-                "count": members.len(),
-                "children": self.list(&members),
-            }));
+        }
+        if !left_out.is_empty() {
+            children.push(self.more(left_out));
         }
         value["children"] = children.into();
         value
+    }
+
+    fn nursery(&mut self, nursery: u64, members: &[u32]) -> Value {
+        let scope = self.recording.model().scope(nursery);
+        json!({
+            "kind": "nursery",
+            "scope": nursery,
+            "place": scope.map_or(Value::Null, |scope| self.recording.place_json(scope.place)),
+            "count": members.len(),
+            "children": self.list(members),
+        })
     }
 
     /// So many more, with all below them.

@@ -4,6 +4,7 @@ mod export;
 mod graph;
 mod model;
 mod queries;
+mod random;
 mod story;
 
 use trace::event::Key;

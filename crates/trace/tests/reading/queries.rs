@@ -111,6 +111,14 @@ fn the_tree_has_nurseries_and_counts_what_it_leaves_out() {
 }
 
 #[test]
+fn thousands_of_nurseries_are_counted_too() {
+    let tree = ask(&crawler(50_000).recording(), "tree", json!({"limit": 20})).to_string();
+    assert!(tree.len() < 50_000, "{}", tree.len());
+    let counts = tree.split("\"kind\":\"more\"").count() - 1;
+    assert!((1..20).contains(&counts), "{counts}");
+}
+
+#[test]
 fn a_tree_of_what_lives_has_what_leads_to_it() {
     let mut s = Script::new();
     let (a, gone) = (s.spawn(0, "a", "x.py:1"), s.spawn(0, "gone", "x.py:2"));
