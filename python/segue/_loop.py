@@ -77,6 +77,10 @@ class EventLoop(_core.LoopCore, TlsMethods, SocketMethods, _AsyncioLoop):
             selector.close()
         self._listeners: dict[int, _core.Listener] = {}
         self._set_wakeup_fd = False
+        if "SEGUE_RECORD" in os.environ:
+            from . import _record_wanted
+
+            _record_wanted.begin()
         _AsyncioLoop.__init__(self, _NoSelector(self))  # type: ignore[arg-type]
         self._look_for_overrides()
 

@@ -39,13 +39,14 @@ def information() -> str:
     """What a recording says about the program, as JSON."""
     return json.dumps(
         {
-            "program": " ".join(sys.orig_argv) if sys.orig_argv else sys.executable,
+            "program": sys.argv[0] or sys.executable,
+            "arguments": sys.argv[1:],
             "pid": os.getpid(),
             "python": platform.python_version(),
             "segue": _version(),
             "started": time.time(),
             "started_at": time.monotonic_ns(),
-            "folder": os.getcwd(),
+            "directory": os.getcwd(),
         }
     )
 

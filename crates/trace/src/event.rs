@@ -8,6 +8,8 @@ use sched::Nanos;
 pub type Key = u64;
 /// A word or sentence in the recording's table; 0 is none.
 pub type Text = u32;
+/// In a `Name`'s text: the number below is that of a default name, "Task-12".
+pub const NUMBERED: Text = 1 << 31;
 /// A place in the source in the recording's table; 0 is unknown.
 pub type Place = u32;
 /// A future, lock, queue or scope; 0 is none.

@@ -3,7 +3,7 @@
 use sched::{CancelSource, Nanos};
 use serde_json::{json, Value};
 
-use crate::event::{Key, Place, LOOP_SHIFT};
+use crate::event::{Key, Place, LOOP_SHIFT, NUMBERED};
 use crate::model::task::Task;
 use crate::recording::Recording;
 
@@ -89,6 +89,9 @@ pub fn shortened(text: &str, most: usize) -> String {
 
 impl Recording {
     pub fn name(&self, task: &Task) -> String {
+        if task.name & NUMBERED != 0 {
+            return format!("Task-{}", task.name & !NUMBERED);
+        }
         match self.tables.text(task.name) {
             "" if task.coroutine == 0 => format!("#{}", task.key & ((1 << LOOP_SHIFT) - 1)),
             "" => format!("{} #{}", self.coroutine(task), task.key & ((1 << LOOP_SHIFT) - 1)),

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 INJECT = os.path.join(os.path.dirname(os.path.abspath(__file__)), "inject")
 
 USAGE = """\
-usage: segue run [--report] [python options] program [argument ...]
+usage: segue run [--report] [--record FILE] [python options] program [argument ...]
 
 Runs a program as python would, with Segue's event loop under every asyncio.run in it.
 
@@ -31,6 +31,7 @@ options
   --report                   at exit, print each failed task, where it was started and why it failed,
                              tasks that were cancelled or never finished, and the tree of tasks as a
                              Mermaid diagram
+  --record FILE              write down what every task does; look at it with `segue view FILE`
   --trio                     for a program written for Trio: in its process `import trio` gives segue.trio,
                              and trio.run runs it on Segue
   -h, --help                 this text
@@ -59,6 +60,7 @@ class CommandLine:
     def __init__(self, argv: list[str]) -> None:
         self.report = False
         self.trio = False
+        self.record = ""
         self.help = False
         self.as_given: list[str] = []  # everything but Segue's own options
         self.flags: list[str] = []  # python's options before the target
@@ -73,6 +75,9 @@ class CommandLine:
             elif rest[0] == "--report":
                 self.report = True
                 del rest[0]
+            elif rest[0] == "--record" and len(rest) > 1 or rest[0].startswith("--record="):
+                first, equals, path = rest.pop(0).partition("=")
+                self.record = path if equals else rest.pop(0)
             elif rest[0] == "--trio":
                 self.trio = True
                 del rest[0]
@@ -136,6 +141,10 @@ def main(argv: list[str]) -> int:
         line.flags[:0] = own.flags
         line.as_given[:0] = own.flags
         line.letters += own.letters
+    if line.record:
+        # For the process that is about to be this one, and its children.
+        os.environ["SEGUE_RECORD"] = os.path.abspath(line.record)
+        os.environ.pop("_SEGUE_RECORD_OWNER", None)
     if line.kind == "function" or any(letter in _WITHOUT_STARTUP_HOOK for letter in line.letters):
         _exec_from_c(line)
     _exec_with_startup_hook(line)

@@ -6,9 +6,11 @@
 //! | [`sink`] | a loop's events with their times, into its ring |
 //! | [`words`] | the numbers of texts and places |
 //! | [`session`] | beginning and ending; the thread that empties the rings |
+//! | [`opened`] | a file that was recorded, with answers to questions about it |
 //!
 //! What the events are: `docs/design/recording.md`. `segue run --report` has a log of its own (`recorder.rs`).
 
+pub mod opened;
 pub mod session;
 pub mod sink;
 pub mod words;
@@ -18,7 +20,7 @@ use std::rc::Rc;
 use pyo3::ffi::PyObject;
 use pyo3::prelude::*;
 use sched::{CancelSource, Doing};
-use trace::event::Kind;
+use trace::event::{Kind, NUMBERED};
 
 use crate::cancellation::{self, Cancellation};
 use crate::event_loop::LoopCore;
@@ -54,12 +56,12 @@ pub fn spawned(core: &LoopCore, o: *mut PyObject, s: &TaskState) {
 #[cold]
 pub fn named(core: &LoopCore, s: &TaskState) {
     let Some(sink) = sink(core) else { return };
-    let (number, text) = match task::given_name(s) {
+    let text = match task::given_name(s) {
         task::Given::Nothing => return,
-        task::Given::Number(number) => (number, 0),
-        task::Given::Name(name) => (0, sink.words.text(&text_of(&name))),
+        task::Given::Number(number) => NUMBERED | (number & u64::from(!NUMBERED)) as u32,
+        task::Given::Name(name) => sink.words.text(&text_of(&name)),
     };
-    sink.push(Kind::Name, sink.key(s.id.get()), number, 0, text);
+    sink.push(Kind::Name, sink.key(s.id.get()), 0, 0, text);
 }
 
 /// A task has become a nursery's child.

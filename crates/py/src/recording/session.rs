@@ -326,7 +326,7 @@ impl Recording {
     }
 }
 
-fn os_error_at(e: &io::Error, path: &std::path::Path) -> PyErr {
+pub fn os_error_at(e: &io::Error, path: &std::path::Path) -> PyErr {
     // SAFETY: attached: called from Python.
     let py = unsafe { Python::assume_attached() };
     let raised = PyErr::from(os_error(e));
@@ -352,5 +352,6 @@ pub fn forget(_py: Python<'_>) {
 
 pub fn add_to(m: &Bound<'_, PyModule>) -> PyResult<()> {
     m.add_class::<Recording>()?;
+    m.add_class::<super::opened::OpenedRecording>()?;
     m.add_function(wrap_pyfunction!(forget, m)?)
 }

@@ -1,0 +1,75 @@
+//! A recording that was made, for Python: opened, asked (`trace::queries`) and exported. Needs no loop.
+
+use std::path::PathBuf;
+use std::sync::{Mutex, PoisonError};
+
+use pyo3::exceptions::{PyLookupError, PyValueError};
+use pyo3::prelude::*;
+use pyo3::types::PyBytes;
+use trace::export::Format;
+use trace::graph::Wanted;
+use trace::queries::Arguments;
+use trace::Contents;
+
+use super::session::os_error_at;
+
+/// A recording's file, read as a whole.
+#[pyclass(frozen, module = "segue._core")]
+pub struct OpenedRecording {
+    recording: Mutex<trace::Recording>,
+}
+
+#[pymethods]
+impl OpenedRecording {
+    /// Raises OSError if the file can't be read, ValueError if it is no recording. What is wrong with a damaged one is in
+    /// the answer to "summary".
+    #[new]
+    fn new(py: Python<'_>, path: PathBuf) -> PyResult<Self> {
+        let recording = py.detach(|| {
+            Contents::open(&path).map(|contents| {
+                let mut recording = trace::Recording::of(contents);
+                recording.index();
+                recording
+            })
+        });
+        match recording {
+            Ok(recording) => Ok(OpenedRecording { recording: Mutex::new(recording) }),
+            Err(trace::file::Error::Io(e)) => Err(os_error_at(&e, &path)),
+            Err(e) => Err(PyValueError::new_err(format!("{}: {e}", path.display()))),
+        }
+    }
+
+    /// The answer to a question, with its arguments as a JSON object; JSON. `docs/design/recording.md` has the questions.
+    ///
+    /// Raises LookupError, saying why, if there is no answer.
+    #[pyo3(signature = (question, arguments = "{}"))]
+    fn answer(&self, py: Python<'_>, question: &str, arguments: &str) -> PyResult<String> {
+        let arguments = serde_json::from_str(arguments).map_err(|e| PyValueError::new_err(e.to_string()))?;
+        let answer = py.detach(|| {
+            let recording = self.recording.lock().unwrap_or_else(PoisonError::into_inner);
+            recording.answer(question, &arguments).map(|answer| answer.to_string())
+        });
+        answer.map_err(|refused| PyLookupError::new_err(refused.0))
+    }
+
+    /// The recording in another format: "perfetto", "mermaid", "svg", "jsonl", "folded", "folded-busy".
+    /// `arguments`: as for the question "graph", for pictures.
+    #[pyo3(signature = (format, arguments = "{}"))]
+    fn export<'py>(&self, py: Python<'py>, format: &str, arguments: &str) -> PyResult<Bound<'py, PyBytes>> {
+        let Some(known) = Format::named(format) else {
+            let names: Vec<&str> = Format::ALL.into_iter().map(Format::name).collect();
+            return Err(PyLookupError::new_err(format!("no format {format:?}: there are {}", names.join(", "))));
+        };
+        let arguments: serde_json::Value =
+            serde_json::from_str(arguments).map_err(|e| PyValueError::new_err(e.to_string()))?;
+        let out = py.detach(|| -> Result<Vec<u8>, String> {
+            let arguments = Arguments::new(&arguments).map_err(|refused| refused.0)?;
+            let wanted = Wanted::new(&arguments).map_err(|refused| refused.0)?;
+            let mut out = Vec::new();
+            let mut recording = self.recording.lock().unwrap_or_else(PoisonError::into_inner);
+            recording.export(known, &wanted, &mut out).map_err(|e| e.to_string())?;
+            Ok(out)
+        });
+        Ok(PyBytes::new(py, &out.map_err(PyLookupError::new_err)?))
+    }
+}
