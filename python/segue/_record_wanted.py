@@ -1,4 +1,6 @@
-"""`SEGUE_RECORD=FILE`, which `segue run --record FILE` sets: the process's first loop begins a recording, its end ends it.
+"""`SEGUE_RECORD=FILE`, which `segue run --record FILE` sets: the process's first loop begins a recording.
+
+It ends with the process.
 
 Children of the process have files of their own: FILE with their number before its ending.
 """

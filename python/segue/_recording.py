@@ -70,8 +70,8 @@ class record:
     `memory`: bytes for each loop's events, such as "64M". Events that come faster than they can be written are counted,
     and the file says how many are missing.
 
-    Raises RuntimeError if a recording runs already, OSError if the file can't be written, ValueError for a `memory` that is
-    no size or less than 1 MiB.
+    Raises RuntimeError if a recording runs already, OSError if the file can't be written, ValueError for a `memory`
+    that is no size or less than 1 MiB.
     """
 
     def __init__(self, path: str | os.PathLike[str] | None = None, *, memory: int | str = MEMORY) -> None:
@@ -85,7 +85,7 @@ class record:
         _running.append(self)
 
     def stop(self) -> None:
-        """End it; the file is complete then. Does nothing if it doesn't run. Raises OSError if writing the file failed."""
+        """End it; the file is complete then. Idempotent. Raises OSError if writing the file failed."""
         recording, self._recording = self._recording, None
         if recording is not None:
             _running.remove(self)

@@ -1,6 +1,6 @@
 //! Makes a recording of a crawler that never ran, asks it everything and says how long that took and how much memory.
 //!
-//! `cargo run --profile quick -p segue-trace --example crawler -- 100000 [FOLDER]`: FOLDER gets the exports.
+//! `cargo run --profile quick -p segue-trace --example crawler -- 100000 [FOLDER]`: FOLDER gets the recording itself and all exports.
 
 use std::fs::{self, File};
 use std::io::BufWriter;
@@ -46,6 +46,10 @@ fn main() {
     }
     if let Some(folder) = arguments.get(1) {
         fs::create_dir_all(folder).expect("the folder can be made");
+        let path = format!("{folder}/crawler.segue");
+        let file = BufWriter::new(File::create(&path).expect("the file can be made"));
+        timed("write the file", || script.write_file(file)).expect("the file can be written");
+        recording = timed("read the file", || Recording::open(path.as_ref())).expect("the file can be read");
         for format in Format::ALL {
             let file = File::create(format!("{folder}/crawler.{}", format.name())).expect("the file can be made");
             let written =

@@ -146,6 +146,14 @@ impl Event {
         self.head & ((1 << TASK_BITS) - 1)
     }
 
+    /// When it was written: of what takes time, its end. Events of one loop are in this order.
+    pub fn written(&self) -> Nanos {
+        match self.kind() {
+            Some(Kind::Step | Kind::Turn | Kind::Callback) => self.at.saturating_add(self.a),
+            _ => self.at,
+        }
+    }
+
     /// As it lies in memory. From the fields and not from memory: reading a word right after its halves were written is slow.
     #[inline(always)]
     pub(crate) fn to_words(self) -> Words {

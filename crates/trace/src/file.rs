@@ -22,11 +22,13 @@
 //! know (kinds of blocks, definitions and events, additional bytes at the end of a definition or of the end), so that only
 //! what changes the meaning of the rest needs another version.
 //!
-//! [`Writer`] is for the recorder's thread, [`Reader`] for whoever wants blocks; [`crate::Recording`] is a whole file.
+//! [`Writer`] is for the recorder's thread, [`Reader`] for whoever wants blocks; [`Contents`] is a whole file.
 
+mod contents;
 mod reader;
 mod writer;
 
+pub use contents::Contents;
 pub use reader::{Block, Damage, Error, Reader};
 pub use writer::Writer;
 
@@ -46,7 +48,7 @@ const FILE_HEAD: usize = 16;
 const BLOCK_HEAD: usize = 24;
 
 /// What is in a block. A newer Segue may have others.
-mod contents {
+mod kinds {
     pub const INFORMATION: u32 = 1;
     pub const DEFINITIONS: u32 = 2;
     pub const EVENTS: u32 = 3;

@@ -100,9 +100,8 @@ impl Default for Wanted<'_> {
 
 impl<'w> Wanted<'w> {
     pub fn new(given: &Arguments<'w>) -> Result<Wanted<'w>, Refused> {
-        let mut wanted = Wanted::default();
-        wanted.expand = given.texts("expand")?.into_iter().collect();
-        wanted.focus = given.text("focus")?;
+        let expand = given.texts("expand")?.into_iter().collect();
+        let mut wanted = Wanted { expand, focus: given.text("focus")?, ..Wanted::default() };
         let edges = given.texts("edges")?;
         if !edges.is_empty() {
             let kind = |name: &&str| Edge::ALL.into_iter().find(|edge| edge.name() == *name);
@@ -121,6 +120,7 @@ pub fn answer(recording: &Recording, given: &Arguments<'_>) -> Result<Value, Ref
         json!({
             "from": graph.nodes[edge.from].id, "to": graph.nodes[edge.to].id,
             "kind": edge.kind.name(), "count": edge.count, "points": edge.points,
+            "outcome": graph.nodes[edge.to].outcome().map(Outcome::name),
         })
     };
     let edges: Vec<Value> = graph.edges.iter().map(edge).collect();

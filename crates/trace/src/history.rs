@@ -39,17 +39,17 @@ impl History {
         self.index = None;
     }
 
-    /// All of them, without a copy; only where there are none yet.
-    pub fn take(&mut self, events: Vec<Event>) {
-        self.events = events.into();
+    /// The first ones aren't copied.
+    pub fn append(&mut self, events: Vec<Event>) {
+        if self.events.is_empty() {
+            self.events = events.into();
+        } else {
+            self.events.extend(events);
+        }
         let too_many = self.limit.map_or(0, |limit| self.events.len().saturating_sub(limit));
         self.events.drain(..too_many);
         self.left_out += too_many as u64;
         self.index = None;
-    }
-
-    pub fn reserve(&mut self, events: usize) {
-        self.events.reserve(events);
     }
 
     pub fn len(&self) -> usize {

@@ -5,8 +5,6 @@
 //! | [`event`] | what happened, in 32 bytes |
 //! | [`ring`] | how events get from the thread of a loop to whoever reads them, in fixed memory |
 //! | [`file`] | how a recording lies on disk, and what can be read of a damaged one |
-//! | [`contents`] | a whole file in memory |
-//! | [`last`] | the last events as the hooks tell them |
 //! | [`tables`] | which words and places the events' numbers stand for |
 //! | [`recording`] | a recording as a whole: the program, its tasks, its events |
 //! | [`model`] | the tasks, from the events |
@@ -17,10 +15,10 @@
 //! | [`words`] | how is that said to people |
 //! | [`synthetic`] | recordings that were made up, for tests and benchmarks |
 //! | [`by_number`] | where is the entry of a number (a table for the others) |
+//! | [`last`] | the last events as the hooks tell them |
 //! | [`tasks`] | which tasks there were and what became of them, in bounded memory |
 
 pub mod by_number;
-pub mod contents;
 pub mod event;
 pub mod export;
 pub mod file;
@@ -39,7 +37,6 @@ pub mod tasks;
 pub mod timeline;
 pub mod words;
 
-pub use contents::Contents;
 pub use last::{Ring, Stamped};
 pub use recording::Recording;
 pub use tables::{PlaceRow, Tables};

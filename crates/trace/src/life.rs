@@ -25,13 +25,14 @@ pub struct Life<'e> {
     state: State,
     wait: Option<&'e Event>,
     woken: Option<&'e Event>,
-    has_waited: bool,
+    /// What the step that isn't told yet will wait for, and who has woken it from that already.
+    next: Option<(&'e Event, Option<&'e Event>)>,
     is_over: bool,
 }
 
 impl<'e> Life<'e> {
     pub fn of(task: &Task) -> Life<'e> {
-        Life { cursor: task.begin, state: State::Ready, wait: None, woken: None, has_waited: false, is_over: false }
+        Life { cursor: task.begin, state: State::Ready, wait: None, woken: None, next: None, is_over: false }
     }
 
     pub fn apply(&mut self, event: &'e Event, mut tell: impl FnMut(Span<'e>)) {
@@ -39,34 +40,31 @@ impl<'e> Life<'e> {
             return;
         }
         match event.kind() {
-            Some(Kind::Wait | Kind::WaitTask) => {
-                (self.wait, self.woken, self.has_waited) = (Some(event), None, true);
-            }
-            // Within the step: it can't have been waiting before.
-            Some(Kind::Wake) if self.has_waited || self.state != State::Waiting => self.woken = Some(event),
-            Some(Kind::Wake) => {
-                self.woken = Some(event);
-                self.go_on(event.at, State::Ready, &mut tell);
-                self.wait = None;
-            }
+            Some(Kind::Wait | Kind::WaitTask) => self.next = Some((event, None)),
+            Some(Kind::Wake) => match &mut self.next {
+                // Within the step: it can't have been waiting before.
+                Some((_, woken)) => *woken = Some(event),
+                None if self.state != State::Waiting => self.woken = Some(event),
+                None => {
+                    self.woken = Some(event);
+                    self.go_on(event.at, State::Ready, &mut tell);
+                    self.wait = None;
+                }
+            },
             Some(Kind::Step) => self.step(event, &mut tell),
             _ => {}
         }
     }
 
     fn step(&mut self, event: &'e Event, tell: &mut impl FnMut(Span<'e>)) {
-        // The wait of this step was told before it.
-        let next = self.has_waited.then_some((self.wait, self.woken));
-        if self.has_waited {
-            (self.wait, self.woken) = (None, None);
-        }
         self.go_on(event.at, State::Running, tell);
         let over = event.at.saturating_add(event.a).max(self.cursor);
         let span = Span { begin: self.cursor, end: over, state: State::Running, wait: None, woken: None, how: event.c };
         tell(span);
         self.cursor = over;
-        (self.wait, self.woken) = next.unwrap_or((None, None));
-        self.has_waited = false;
+        // The wait of this step was written before it.
+        let next = self.next.take();
+        (self.wait, self.woken) = (next.map(|(wait, _)| wait), next.and_then(|(_, woken)| woken));
         self.state = match (event.c, self.woken) {
             (step::WAITS, None) => State::Waiting,
             (step::WAITS, Some(wake)) => {
@@ -93,9 +91,10 @@ impl<'e> Life<'e> {
 
     /// The rest, up to the task's end or, if it has none, to `now`.
     pub fn end(mut self, task: &Task, now: Nanos, mut tell: impl FnMut(Span<'e>)) {
-        if self.has_waited {
+        if let Some((wait, woken)) = self.next {
             // Its last step is still going on, or was lost.
-            self.state = if self.woken.is_some() { State::Ready } else { State::Waiting };
+            (self.wait, self.woken) = (Some(wait), woken);
+            self.state = if woken.is_some() { State::Ready } else { State::Waiting };
         }
         if !self.is_over || task.state.is_pending() {
             self.go_on(task.end.min(now), self.state, &mut tell);

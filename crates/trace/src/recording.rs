@@ -1,13 +1,14 @@
 //! A recording as a whole: what the program was, its words and places, its tasks, its events. All questions are asked of one
 //! ([`crate::queries`]); a running program has one that is fed as it runs, a file is read into one.
 
+use std::io::Read;
 use std::path::Path;
 
 use sched::Nanos;
 use serde_json::{Map, Value};
 
-use crate::contents::Contents;
-use crate::event::{Definition, Event, Kind};
+use crate::event::{Definition, Event};
+use crate::file::{Contents, Error};
 use crate::history::History;
 use crate::model::Model;
 use crate::tables::Tables;
@@ -18,11 +19,13 @@ pub struct Recording {
     pub about: Map<String, Value>,
     /// It was read to its end, and that was meant to be its end.
     pub is_complete: bool,
+    /// What is wrong with the file that it was read from, and where.
+    pub damage: Vec<String>,
+    /// What a newer Segue has written and this one doesn't know.
+    pub skipped: u64,
     /// It is being made right now: what has not ended has only not ended yet.
     pub is_live: bool,
     pub tables: Tables,
-    /// What is wrong with its file.
-    pub damage: Vec<String>,
     model: Model,
     history: History,
     now: Nanos,
@@ -48,20 +51,30 @@ impl Recording {
         Recording { is_live: true, model, history, ..Recording::default() }
     }
 
-    /// Of a file's contents.
-    pub fn of(contents: Contents) -> Recording {
-        let about = match serde_json::from_str(&contents.info) {
-            Ok(Value::Object(about)) => about,
-            _ => Map::new(),
-        };
+    /// What can be read of a file; an error only if that is nothing.
+    pub fn open(path: &Path) -> Result<Recording, Error> {
+        Ok(Recording::of(Contents::open(path)?))
+    }
+
+    pub fn read(from: impl Read) -> Result<Recording, Error> {
+        Ok(Recording::of(Contents::read(from)?))
+    }
+
+    fn of(contents: Contents) -> Recording {
         let mut recording = Recording {
-            about,
-            is_complete: contents.complete && contents.damage.is_empty(),
             tables: contents.tables,
             damage: contents.damage,
+            skipped: contents.skipped,
+            is_complete: contents.complete,
             ..Recording::default()
         };
-        recording.apply_loops(contents.loops.into_iter().map(|(_, events)| events).collect());
+        match serde_json::from_str(&contents.info) {
+            Ok(Value::Object(about)) => recording.about = about,
+            _ if contents.info.is_empty() => {}
+            _ => recording.damage.push("what it says about the program is not understood".to_owned()),
+        }
+        recording.apply_all(contents.events);
+        recording.index();
         recording
     }
 
@@ -75,28 +88,10 @@ impl Recording {
         self.history.push(event);
     }
 
-    /// Adds events of several loops, each loop's in the order in which they were written, as they happened: by when each was written,
-    /// which is the end of what takes time.
-    pub fn apply_loops(&mut self, loops: Vec<Vec<Event>>) {
-        if let (1, true) = (loops.len(), self.history.is_empty()) {
-            let only = loops.into_iter().next().unwrap_or_default();
-            only.iter().for_each(|event| self.model.apply(event));
-            return self.history.take(only);
-        }
-        self.history.reserve(loops.iter().map(Vec::len).sum());
-        let mut next: Vec<_> = loops.iter().map(|events| events.iter().peekable()).collect();
-        loop {
-            let heads = next.iter_mut().enumerate().filter_map(|(at, events)| Some((written(events.peek()?), at)));
-            let Some((_, first)) = heads.min() else { break };
-            // All that this loop wrote before any other wrote: mostly many, so that finding the first costs little.
-            let until = next.iter_mut().enumerate().filter(|(at, _)| *at != first);
-            let until = until.filter_map(|(_, events)| Some(written(events.peek()?))).min().unwrap_or(Nanos::MAX);
-            let mut taken = 0;
-            while let Some(event) = next[first].next_if(|event| taken == 0 || written(event) <= until) {
-                taken += 1;
-                self.apply(*event);
-            }
-        }
+    /// Adds many, in the order in which they were written ([`Event::written`]).
+    pub fn apply_all(&mut self, events: Vec<Event>) {
+        events.iter().for_each(|event| self.model.apply(event));
+        self.history.append(events);
     }
 
     /// The time is this, for what is still going on. Who records a running program says so before asking.
@@ -145,30 +140,9 @@ impl Recording {
     }
 }
 
-/// When an event was written.
-fn written(event: &Event) -> Nanos {
-    match event.kind() {
-        Some(Kind::Step | Kind::Turn | Kind::Callback) => event.at.saturating_add(event.a),
-        _ => event.at,
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::event::step;
-
-    #[test]
-    fn loops_are_merged_by_when_their_events_were_written() {
-        let mut recording = Recording::new();
-        let event = |kind, at, took| Event::new(kind, at, 1, took, 0, step::WAITS);
-        let first = vec![event(Kind::Wait, 5, 0), event(Kind::Step, 1, 10), event(Kind::Wake, 30, 0)];
-        let second = vec![event(Kind::Wait, 3, 0), event(Kind::Wait, 2, 0), event(Kind::Wait, 20, 0)];
-        recording.apply_loops(vec![first, second]);
-        let order: Vec<_> = recording.history().iter().map(|event| (event.kind().unwrap(), event.at)).collect();
-        use Kind::{Step, Wait, Wake};
-        assert_eq!(order, [(Wait, 3), (Wait, 2), (Wait, 5), (Step, 1), (Wait, 20), (Wake, 30)]);
-    }
 
     #[test]
     fn paths_are_as_short_as_they_are_understood() {

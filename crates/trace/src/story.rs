@@ -17,7 +17,7 @@ use crate::queries::{self, task_json, Refused};
 use crate::recording::Recording;
 use crate::words;
 
-use repeat::{repetitions, Run};
+use repeat::{repetitions, Run, LONGEST_PERIOD};
 use sentences::Teller;
 
 /// A longer story loses its middle.
@@ -87,17 +87,26 @@ pub fn story(recording: &Recording, position: usize) -> Vec<Sentence> {
     let task = &recording.model().tasks()[position];
     let units = units(recording, task, position);
     let signatures: Vec<Signature> = units.iter().map(|unit| signature(recording, task, unit)).collect();
-    let runs = repetitions(&signatures);
+    // First what repeats by itself, then what repeats in turn: eight starts and a wait, again and again.
+    let simple = repetitions(&signatures, 1);
+    let in_turn: Vec<(Signature, bool)> = simple.iter().map(|run| (signatures[run.from], run.times > 1)).collect();
+    let runs = repetitions(&in_turn, LONGEST_PERIOD);
     let teller = Teller::new(recording, task);
     let mut sentences = teller.beginning();
-    let tell = |run: &Run| teller.run(&units[run.from..run.from + run.period * run.times], run.period);
+    let tell = |run: &Run| {
+        let mut parts: Vec<Vec<&Unit<'_>>> = vec![Vec::new(); run.period];
+        for (number, part) in simple[run.from..run.from + run.period * run.times].iter().enumerate() {
+            parts[number % run.period].extend(&units[part.from..part.from + part.times]);
+        }
+        teller.run(&parts, run.times)
+    };
     if runs.len() <= LONGEST {
         sentences.extend(runs.iter().map(tell));
     } else {
         let (first, last) = (&runs[..LONGEST / 2], &runs[runs.len() - LONGEST / 2..]);
         sentences.extend(first.iter().map(tell));
         let left_out = runs.len() - LONGEST;
-        let at = units[runs[LONGEST / 2].from].at;
+        let at = units[simple[runs[LONGEST / 2].from].from].at;
         let text = format!("{} more things that happened to it are left out here", words::count(left_out as u64));
         sentences.push(Sentence { at, kind: "more", text, place: 0, tasks: Vec::new() });
         sentences.extend(last.iter().map(tell));

@@ -2,12 +2,15 @@
 //!
 //! Time passes only when [`Script::pass`] says so; a task's step goes from [`Script::run`] to what ends it.
 
+use std::io::{self, Write};
+
 use sched::{CancelSource, Nanos};
-use serde_json::json;
+use serde_json::{json, Value};
 
 use crate::by_number::ByNumber;
 use crate::event::LOOP_SHIFT;
 use crate::event::{cause, outcome, phase, scope, step, Definition, Event, Key, Kind, Object, Owner, Place, Text};
+use crate::file::Writer;
 use crate::recording::Recording;
 
 pub const US: Nanos = 1_000;
@@ -213,16 +216,27 @@ impl Script {
     }
 
     pub fn fill(&self, recording: &mut Recording) {
-        let about = json!({
-            "program": "app.py", "pid": 4711, "python": "3.13.0", "started": 1_700_000_000.0, "directory": "/home/you",
-        });
-        recording.about = about.as_object().cloned().unwrap_or_default();
+        recording.about = about().as_object().cloned().unwrap_or_default();
         recording.is_complete = true;
         for definition in &self.definitions {
             recording.define(definition.clone());
         }
-        recording.apply_loops(vec![self.events.clone()]);
+        recording.apply_all(self.events.clone());
     }
+
+    /// The file.
+    pub fn write_file(&self, to: impl Write) -> io::Result<()> {
+        let mut writer = Writer::new(to, &about().to_string())?;
+        writer.definitions(&self.definitions)?;
+        writer.events(1, &self.events)?;
+        writer.finish().map(drop)
+    }
+}
+
+fn about() -> Value {
+    json!({
+        "program": "app.py", "pid": 4711, "python": "3.13.0", "started": 1_700_000_000.0, "directory": "/home/you",
+    })
 }
 
 /// A crawler: `main` opens a nursery of workers that take addresses from a channel, and starts a task for each page in a second one;

@@ -186,13 +186,11 @@ fn run(o: *mut PyObject, s: &TaskState, exc: Option<Obj>) -> R<()> {
         s.sleep_data.clear();
     }
     let outcome = resume(&coro, exc);
-    if let (Some(core), Some(outer)) = (s.future.core(), outer) {
-        core.hooks.step_end(outer, || match &outcome {
-            Outcome::Yielded(value) if value.is_none() => 0,
-            Outcome::Yielded(_) => 1,
-            Outcome::Returned(_) | Outcome::Raised(_) => 2,
-        });
-    }
+    let how = match &outcome {
+        Outcome::Yielded(value) if value.is_none() => 0,
+        Outcome::Yielded(_) => 1,
+        Outcome::Returned(_) | Outcome::Raised(_) => 2,
+    };
     if matches!(outcome, Outcome::Yielded(_)) {
         s.schedule_points.set(s.schedule_points.get() + 1);
         s.cancel_points.set(s.cancel_points.get() + u64::from(!s.scope.holds()));
@@ -206,6 +204,10 @@ fn run(o: *mut PyObject, s: &TaskState, exc: Option<Obj>) -> R<()> {
         Outcome::Returned(value) => returned(o, s, value),
         Outcome::Raised(exc) => raised(o, s, exc),
     };
+    // What the step's end has woken was woken by this task.
+    if let (Some(core), Some(outer)) = (s.future.core(), outer) {
+        core.hooks.step_end(outer, how);
+    }
     tell(o, s, "after_step");
     // SAFETY: alive. The job that is running and `step_in_current_context` have a reference each: with more, somebody keeps the
     // task, perhaps it itself.

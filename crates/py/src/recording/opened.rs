@@ -9,7 +9,6 @@ use pyo3::types::PyBytes;
 use trace::export::Format;
 use trace::graph::Wanted;
 use trace::queries::Arguments;
-use trace::Contents;
 
 use super::session::os_error_at;
 
@@ -26,8 +25,7 @@ impl OpenedRecording {
     #[new]
     fn new(py: Python<'_>, path: PathBuf) -> PyResult<Self> {
         let recording = py.detach(|| {
-            Contents::open(&path).map(|contents| {
-                let mut recording = trace::Recording::of(contents);
+            trace::Recording::open(&path).map(|mut recording| {
                 recording.index();
                 recording
             })

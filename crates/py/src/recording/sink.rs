@@ -103,7 +103,7 @@ impl Instrument for Sink {
             }
             Told::CallbackEnd => {
                 let (began, now) = (self.callback_began.get(), self.clock.now());
-                self.ring.push(Event::new(Kind::Callback, began, 0, now - began, 0, told.extra));
+                self.ring.push(Event::new(Kind::Callback, began, self.base, now - began, 0, told.extra));
                 self.doing.set(cause::CALLBACK);
             }
             Told::Turn => {
@@ -117,7 +117,7 @@ impl Instrument for Sink {
                 let (began, now) = (self.turn_began.get(), self.clock.now());
                 let waited = began.saturating_sub(self.turn_ended.get()) / 1000;
                 let (jobs, waited) = (self.jobs.get().min(u32::MAX.into()), waited.min(u32::MAX.into()));
-                self.ring.push(Event::new(Kind::Turn, began, 0, now - began, jobs as u32, waited as u32));
+                self.ring.push(Event::new(Kind::Turn, began, self.base, now - began, jobs as u32, waited as u32));
                 self.turn_ended.set(now);
                 self.jobs.set(0);
             }

@@ -24,6 +24,7 @@ text{font:12px ui-monospace,SFMono-Regular,Menlo,Consolas,monospace;fill:var(--i
 .nursery text{fill:var(--box)}
 path{fill:none;stroke:var(--line);stroke-width:1.3}
 .awaits{stroke:var(--box);stroke-dasharray:5 4}.woke{stroke:var(--pending);stroke-dasharray:2 3}.cancelled-by{stroke:var(--cancelled);stroke-width:2}
+.spawned.to-failed{stroke:var(--failed);stroke-width:2}.spawned.to-cancelled{stroke:var(--cancelled)}
 marker path{fill:var(--line);stroke:none}
 ";
 
@@ -89,7 +90,8 @@ fn write_edge(graph: &Graph, edge: &Arrow, out: &mut dyn Write) -> io::Result<()
     let way: Vec<String> = edge.points.iter().map(|(x, y)| format!("{x} {y}")).collect();
     let (from, to) = (&graph.nodes[edge.from].label, &graph.nodes[edge.to].label);
     let said = format!("{from} {} {to}, {}", edge.kind.name(), counted(edge.count, "time"));
-    let (class, way) = (class(edge.kind), way.join("L"));
+    let leads_to = graph.nodes[edge.to].outcome().map_or("", |outcome| outcome.name());
+    let (class, way) = (format!("{} to-{leads_to}", class(edge.kind)), way.join("L"));
     writeln!(
         out,
         "<path class=\"{class}\" d=\"M{way}\" marker-end=\"url(#tip)\"><title>{}</title></path>",

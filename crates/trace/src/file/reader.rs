@@ -5,7 +5,7 @@ use std::collections::VecDeque;
 use std::fmt;
 use std::io::{self, Read};
 
-use super::{contents, file_head, read_definitions, u32_at, u64_at, BlockHead};
+use super::{file_head, kinds, read_definitions, u32_at, u64_at, BlockHead};
 use super::{BLOCK_HEAD, BLOCK_MAGIC, FILE_HEAD, MAGIC, VERSION};
 use crate::event::{Definition, Event, SIZE};
 
@@ -113,7 +113,7 @@ impl<R: Read> Reader<R> {
             let is_cut = window.len() < BLOCK_HEAD && window[..beginning] == BLOCK_MAGIC[..beginning];
             return if is_cut { self.cut_off() } else { self.find_next("no block begins here".into()) };
         };
-        let (whole, name) = (BLOCK_HEAD + head.length, contents::name(head.contents));
+        let (whole, name) = (BLOCK_HEAD + head.length, kinds::name(head.contents));
         let at = self.source.at;
         let window = self.source.fill(whole);
         let Some(body) = window.get(BLOCK_HEAD..whole) else {
@@ -127,10 +127,10 @@ impl<R: Read> Reader<R> {
             return self.find_next(format!("the checksum of a block ({name}) is wrong"));
         }
         match head.contents {
-            contents::INFORMATION => {
+            kinds::INFORMATION => {
                 self.ready.push_back(Block::Information(String::from_utf8_lossy(body).into_owned()));
             }
-            contents::DEFINITIONS => {
+            kinds::DEFINITIONS => {
                 let read = read_definitions(body);
                 self.skipped += read.skipped;
                 self.ready.push_back(Block::Definitions(read.good));
@@ -138,7 +138,7 @@ impl<R: Read> Reader<R> {
                     self.damage(at, format!("the last {} bytes of a block are no definition", read.rest));
                 }
             }
-            contents::EVENTS => {
+            kinds::EVENTS => {
                 let (loop_number, chunks) = (head.loop_number, body.chunks_exact(SIZE));
                 let rest = chunks.remainder().len();
                 let event = |bytes: &[u8]| Event::from_bytes(&std::array::from_fn(|i| bytes[i]));
@@ -149,13 +149,13 @@ impl<R: Read> Reader<R> {
                     self.damage(at, format!("the last {rest} bytes of a block are no event"));
                 }
             }
-            contents::END if head.length >= 8 => {
+            kinds::END if head.length >= 8 => {
                 let count = u64_at(body, 0);
                 self.complete = true;
                 self.source.skip(whole);
                 return self.end(at, count);
             }
-            contents::END => self.damage(at, "the block of the end is too short".into()),
+            kinds::END => self.damage(at, "the block of the end is too short".into()),
             _ => self.skipped += 1,
         }
         self.source.skip(whole);

@@ -2,7 +2,7 @@
 
 use std::io::{self, Write};
 
-use super::{contents, file_head, write_definition, BlockHead, BLOCK_HEAD, LIMIT, VERSION};
+use super::{file_head, kinds, write_definition, BlockHead, BLOCK_HEAD, LIMIT, VERSION};
 use crate::event::{Definition, Event, SIZE};
 
 /// A block is written once it has so many bytes of contents.
@@ -43,7 +43,7 @@ impl<W: Write> Writer<W> {
         }
         let mut block = vec![0; BLOCK_HEAD];
         block.extend_from_slice(information.as_bytes());
-        write_block(&mut self.to, contents::INFORMATION, 0, &mut block)
+        write_block(&mut self.to, kinds::INFORMATION, 0, &mut block)
     }
 
     /// Must come before the events that use them.
@@ -87,19 +87,19 @@ impl<W: Write> Writer<W> {
         self.write_events()?;
         let mut block = vec![0; BLOCK_HEAD];
         block.extend_from_slice(&self.count.to_le_bytes());
-        write_block(&mut self.to, contents::END, 0, &mut block)?;
+        write_block(&mut self.to, kinds::END, 0, &mut block)?;
         self.to.flush()?;
         Ok(self.to)
     }
 
     fn write_definitions(&mut self) -> io::Result<()> {
-        write_if_any(&mut self.to, contents::DEFINITIONS, 0, &mut self.definitions)
+        write_if_any(&mut self.to, kinds::DEFINITIONS, 0, &mut self.definitions)
     }
 
     /// With the definitions, which come first.
     fn write_events(&mut self) -> io::Result<()> {
         self.write_definitions()?;
-        write_if_any(&mut self.to, contents::EVENTS, self.loop_number, &mut self.events)
+        write_if_any(&mut self.to, kinds::EVENTS, self.loop_number, &mut self.events)
     }
 }
 

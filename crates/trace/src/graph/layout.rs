@@ -27,6 +27,8 @@ pub(super) fn place(recording: &Recording, graph: &mut Graph) {
         let lines = graph.nodes[at].lines(recording);
         let longest = lines.iter().map(|line| line.chars().count()).max().unwrap_or(0);
         let node = &mut graph.nodes[at];
+        // What is written on a box is on one line.
+        let longest = if node.shape == Shape::Nursery { lines.join(" at ").chars().count() } else { longest };
         node.w = (longest as f64 * CHAR + 24.0).clamp(NARROWEST, WIDEST).round();
         node.h = lines.len() as f64 * LINE + 14.0;
     }
@@ -58,6 +60,8 @@ struct Laid {
     columns: usize,
     cell: f64,
     row: f64,
+    /// From where it begins to what is in it.
+    left: f64,
     width: f64,
     height: f64,
 }
@@ -111,9 +115,11 @@ impl Tree {
             .chain((columns > 0).then_some(columns as f64 * (cell + GAP) - GAP));
         let parts = branches.len() + usize::from(columns > 0);
         let padding = if cluster.of.is_some() { 2.0 * PADDING } else { 0.0 };
-        let width = wide.sum::<f64>() + parts.saturating_sub(1) as f64 * GAP + padding;
+        let content = wide.sum::<f64>() + parts.saturating_sub(1) as f64 * GAP + padding;
+        let width = cluster.of.map_or(content, |frame| content.max(graph.nodes[frame].w));
         let tall = branches.iter().map(|&node| graph.nodes[node].h).fold(rows as f64 * row - GAP, f64::max);
-        Laid { branches, leaves, columns, cell, row, width, height: tall }
+        let left = (width - content + padding) / 2.0;
+        Laid { branches, leaves, columns, cell, row, left, width, height: tall }
     }
 
     fn width_below(&self, graph: &Graph, clusters: &[Cluster]) -> f64 {
@@ -151,7 +157,7 @@ impl Tree {
         let mut x = left;
         for cluster in clusters {
             let laid = self.lay(graph, cluster);
-            let mut at = x + if cluster.of.is_some() { PADDING } else { 0.0 };
+            let mut at = x + laid.left;
             for &node in &laid.branches {
                 let (width, top) = (self.widths[node], self.tops[self.level[node]]);
                 let own = graph.nodes[node].w;
@@ -162,6 +168,10 @@ impl Tree {
             }
             for (number, &leaf) in laid.leaves.iter().enumerate() {
                 let (column, row) = (number % laid.columns, number / laid.columns);
+                // Of equal width where lines go past them to the next row.
+                if laid.leaves.len() > laid.columns {
+                    graph.nodes[leaf].w = laid.cell;
+                }
                 let middle = at + column as f64 * (laid.cell + GAP) + (laid.cell - graph.nodes[leaf].w) / 2.0;
                 let top = self.tops[self.level[leaf]] + row as f64 * laid.row;
                 (graph.nodes[leaf].x, graph.nodes[leaf].y) = (middle.round(), top);
@@ -214,8 +224,10 @@ fn frame_boxes(graph: &mut Graph) {
     }
     for (at, [left, top, right, bottom]) in frames {
         let node = &mut graph.nodes[at];
-        (node.x, node.y) = (left - PADDING, top - TITLE);
-        (node.w, node.h) = (right + PADDING - node.x, bottom + PADDING - node.y);
+        let half = ((right - left) / 2.0 + PADDING).max(node.w / 2.0);
+        let middle = (left + right) / 2.0;
+        (node.x, node.y) = ((middle - half).floor(), top - TITLE);
+        (node.w, node.h) = ((middle + half).ceil() - node.x, bottom + PADDING - node.y);
     }
 }
 
@@ -243,7 +255,13 @@ fn points(graph: &Graph, edge: &Arrow) -> Vec<(f64, f64)> {
         points
     } else {
         let ends = (middle(from), middle(to));
-        vec![border(from, ends.1), border(to, ends.0)]
+        let (start, end) = (border(from, ends.1), border(to, ends.0));
+        // Beside the others between the same two.
+        let aside = [0.0, 9.0, -9.0, 18.0][edge.kind as usize];
+        let (dx, dy) = (end.0 - start.0, end.1 - start.1);
+        let long = dx.hypot(dy).max(1.0);
+        let shift = (-dy / long * aside, dx / long * aside);
+        vec![(start.0 + shift.0, start.1 + shift.1), (end.0 + shift.0, end.1 + shift.1)]
     };
     points.into_iter().map(|(x, y)| (x.round(), y.round())).collect()
 }

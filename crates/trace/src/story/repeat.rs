@@ -8,17 +8,17 @@ pub struct Run {
     pub times: usize,
 }
 
-const LONGEST_PERIOD: usize = 12;
+pub const LONGEST_PERIOD: usize = 12;
 /// Fewer are told one by one.
 const FEWEST: usize = 3;
 
 /// The list as runs that follow each other; what doesn't repeat is a run of one.
-pub fn repetitions<T: PartialEq>(list: &[T]) -> Vec<Run> {
+pub fn repetitions<T: PartialEq>(list: &[T], longest_period: usize) -> Vec<Run> {
     let mut runs = Vec::new();
     let mut from = 0;
     while from < list.len() {
         let mut best = Run { from, period: 1, times: 1 };
-        for period in 1..=LONGEST_PERIOD.min(list.len() - from) {
+        for period in 1..=longest_period.min(list.len() - from) {
             let rest = &list[from..];
             let same = rest.iter().zip(&rest[period..]).take_while(|(a, b)| a == b).count();
             let times = 1 + same / period;
@@ -39,7 +39,7 @@ mod tests {
 
     fn told(list: &str) -> Vec<(usize, usize)> {
         let list: Vec<char> = list.chars().collect();
-        let runs = repetitions(&list);
+        let runs = repetitions(&list, LONGEST_PERIOD);
         let mut next = 0;
         for run in &runs {
             assert_eq!(run.from, next);

@@ -131,27 +131,22 @@ impl<'r> Teller<'r> {
 
     // --- In between ------------------------------------------------------------------------------------
 
-    /// A unit, or what repeats: `units` are several times the first `period` of them.
-    pub fn run(&self, units: &[Unit<'r>], period: usize) -> Sentence {
-        let times = units.len() / period;
-        let first = &units[0];
-        if times == 1 {
-            return self.unit(first);
+    /// What was done once or, `times` times, in turn: the units of each part of it.
+    pub fn run(&self, parts: &[Vec<&Unit<'r>>], times: usize) -> Sentence {
+        let first = parts[0][0];
+        if let [[only]] = parts.iter().map(Vec::as_slice).collect::<Vec<_>>()[..] {
+            return self.unit(only);
         }
-        let every = |at: usize| units.iter().skip(at).step_by(period);
-        let mut tasks: Vec<Key> = Vec::new();
-        for unit in units.iter().take(10 * MOST_TASKS) {
-            tasks.extend(self.others(unit));
-        }
+        let mut tasks: Vec<Key> =
+            parts.iter().flatten().take(10 * MOST_TASKS).flat_map(|unit| self.others(unit)).collect();
         tasks.sort_unstable();
         tasks.dedup();
         tasks.truncate(MOST_TASKS);
-        let all: Vec<&Unit<'r>> = every(0).collect();
-        let (kind, text) = if period == 1 {
-            (kind_of(first), self.several(&all))
+        let (kind, text) = if let [part] = parts {
+            (kind_of(first), self.several(part))
         } else {
-            let parts: Vec<String> = (0..period).map(|at| self.in_turn(&every(at).collect::<Vec<_>>())).collect();
-            ("repeat", format!("{} times in turn: {}", words::count(times as u64), parts.join("; ")))
+            let said: Vec<String> = parts.iter().map(|part| self.in_turn(part, times)).collect();
+            ("repeat", format!("{} times in turn: {}", words::count(times as u64), said.join("; ")))
         };
         Sentence { at: first.at, kind, text, place: place_of(first), tasks }
     }
@@ -338,8 +333,10 @@ impl<'r> Teller<'r> {
     }
 
     /// The same as a part of what is done in turn.
-    fn in_turn(&self, units: &[&Unit<'r>]) -> String {
+    fn in_turn(&self, units: &[&Unit<'r>], times: usize) -> String {
         let (first, in_all) = (units[0], sum(units));
+        let is_many = units.len() > times;
+        let all = if is_many { format!(" ({} in all)", words::count(units.len() as u64)) } else { String::new() };
         let at = self.recording.at(", at ", place_of(first));
         match first.what {
             What::Yield => format!("ran and let others run ({in_all} in all)"),
@@ -348,15 +345,17 @@ impl<'r> Teller<'r> {
             What::Event(event, _) => match event.kind() {
                 Some(Kind::Spawn) => {
                     let code = self.recording.code_name(event.c);
-                    format!("started a task ({code}){}", self.recording.at(" at ", event.b))
+                    let started = if is_many { "started tasks" } else { "started a task" };
+                    format!("{started} ({code}){}{all}", self.recording.at(" at ", event.b))
                 }
                 Some(Kind::ScopeClose) => {
                     let scope = self.recording.model().scope(event.a);
                     let what = if scope.is_some_and(|scope| scope.is_nursery) { "nursery" } else { "cancel scope" };
-                    format!("left the {what}")
+                    format!("left the {what}{all}")
                 }
+                Some(Kind::Cancel) if event.task() != self.task.key && is_many => format!("cancelled tasks{all}"),
                 Some(Kind::Cancel) if event.task() != self.task.key => "cancelled a task".to_owned(),
-                _ => self.unit(first).text,
+                _ => self.unit(first).text + &all,
             },
         }
     }

@@ -78,6 +78,20 @@ fn a_task_knows_its_children_and_its_story() {
     );
 }
 
+#[test]
+fn a_file_answers_as_the_program_did() {
+    let script = crawler(2000);
+    let mut file = Vec::new();
+    script.write_file(&mut file).unwrap();
+    let (read, made) = (Recording::read(&file[..]).unwrap(), script.recording());
+    for question in ["summary", "tasks", "tree", "graph", "timeline", "stats"] {
+        assert_eq!(ask(&read, question, json!({})), ask(&made, question, json!({})));
+    }
+    let cut = ask(&Recording::read(&file[..file.len() / 2]).unwrap(), "summary", json!({}));
+    assert_eq!((&cut["complete"], &cut["damage"]), (&json!(false), &json!([])));
+    assert!(Recording::read(&b"no recording"[..]).is_err());
+}
+
 fn nursery_with(count: usize) -> (Script, Key) {
     let mut s = Script::new();
     let main = s.named(0, "main", "app.py:1 <module>", "main");
@@ -115,7 +129,7 @@ fn thousands_of_nurseries_are_counted_too() {
     let tree = ask(&crawler(50_000).recording(), "tree", json!({"limit": 20})).to_string();
     assert!(tree.len() < 50_000, "{}", tree.len());
     let counts = tree.split("\"kind\":\"more\"").count() - 1;
-    assert!((1..20).contains(&counts), "{counts}");
+    assert!((1..=40).contains(&counts), "{counts}");
 }
 
 #[test]

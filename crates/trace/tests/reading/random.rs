@@ -121,7 +121,7 @@ proptest! {
     fn whatever_a_file_says_is_read(events in events()) {
         let mut recording = Recording::new();
         define(&mut recording);
-        recording.apply_loops(vec![events]);
+        recording.apply_all(events);
         recording.index();
         check(recording, true);
     }
@@ -137,7 +137,7 @@ proptest! {
     #[test]
     fn any_bytes_are_read(one in raw(), other in events(), third in raw()) {
         let mut recording = Recording::new();
-        recording.apply_loops(vec![one, other, third]);
+        [one, other, third].into_iter().for_each(|events| recording.apply_all(events));
         check(recording, true);
     }
 }

@@ -117,6 +117,24 @@ fn repetitions_are_summed_up() {
 }
 
 #[test]
+fn repetitions_in_repetitions_are_counted() {
+    let mut s = Script::new();
+    let a = s.spawn(0, "a", "x.py:1");
+    for number in 0..50 {
+        s.run(a);
+        for _ in 0..3 + number % 4 {
+            s.spawn(a, "b", "x.py:2");
+        }
+        s.waits(a, "sleep", 0, "x.py:3");
+        s.pass(MS);
+    }
+    assert_eq!(
+        told(&s.recording(), a)[1],
+        "49 times in turn: started tasks (b) at x.py:2 (219 in all); slept, at x.py:3 (49.0 ms in all)"
+    );
+}
+
+#[test]
 fn what_is_still_going_on_is_told_as_such() {
     let mut s = Script::new();
     let (a, b) = (s.named(0, "a", "x.py:1", "a"), s.named(0, "b", "x.py:2", "b"));

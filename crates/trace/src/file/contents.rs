@@ -1,21 +1,22 @@
-//! What a recording's file holds, all of it: what its blocks say, and the events of each loop as they were written.
+//! A whole file in memory, of which a [`crate::Recording`] is made: what its blocks say, with the events of all loops in order.
 
 use std::fs::File;
 use std::io::Read;
 use std::path::Path;
 
 use crate::event::{Event, Kind, LOOP_SHIFT};
-use crate::file::{Block, Error, Reader};
 use crate::tables::Tables;
+
+use super::{Block, Error, Reader};
 
 #[derive(Debug, Clone, Default)]
 pub struct Contents {
     /// JSON about the program; "" if that is missing.
     pub info: String,
     pub tables: Tables,
-    /// Each loop's number and events, in the order in which they were written. What is of a loop and not of a task (`Loop`,
+    /// In the order in which they were written; of several loops, by when that was. What is of a loop and not of a task (`Loop`,
     /// `Turn`, `Lost`) has the loop's own key here, its number and task 0. All are of known kinds.
-    pub loops: Vec<(u32, Vec<Event>)>,
+    pub events: Vec<Event>,
     /// Events that found no room in memory when they happened.
     pub lost: u64,
     /// Blocks, definitions and events of a newer Segue that are left out.
@@ -39,14 +40,8 @@ impl Contents {
         }
         contents.complete = reader.is_complete();
         contents.skipped += reader.skipped();
+        contents.events.sort_by_key(Event::written);
         Ok(contents)
-    }
-
-    /// The events of all loops, by their times; of the same time, as they were written.
-    pub fn events(&self) -> Vec<Event> {
-        let mut all: Vec<Event> = self.loops.iter().flat_map(|(_, events)| events).copied().collect();
-        all.sort_by_key(|event| event.at);
-        all
     }
 
     fn take(&mut self, block: Block) {
@@ -55,11 +50,6 @@ impl Contents {
             Block::Definitions(definitions) => definitions.into_iter().for_each(|d| self.tables.define(d)),
             Block::Damage(damage) => self.damage.push(damage.to_string()),
             Block::Events { loop_number, events } => {
-                let known = self.loops.iter().position(|&(number, _)| number == loop_number);
-                let place = known.unwrap_or_else(|| {
-                    self.loops.push((loop_number, Vec::new()));
-                    self.loops.len() - 1
-                });
                 for event in events {
                     match event.kind() {
                         None => self.skipped += 1,
@@ -68,9 +58,9 @@ impl Contents {
                                 self.lost = self.lost.saturating_add(event.a);
                             }
                             let key = u64::from(loop_number) << LOOP_SHIFT;
-                            self.loops[place].1.push(Event::new(kind, event.at, key, event.a, event.b, event.c));
+                            self.events.push(Event::new(kind, event.at, key, event.a, event.b, event.c));
                         }
-                        Some(_) => self.loops[place].1.push(event),
+                        Some(_) => self.events.push(event),
                     }
                 }
             }
