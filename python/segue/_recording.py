@@ -92,7 +92,7 @@ class record:
             recording.stop()
 
     def dump(self, path: str | os.PathLike[str], *, seconds: float | None = None) -> None:
-        """Write what is in memory, or the last `seconds` of it, to a file that `segue view` shows. The recording goes on.
+        """Write what is in memory, or the last `seconds` of it, to a file for `segue view`. The recording goes on.
 
         Raises RuntimeError if it doesn't run, OSError if the file can't be written.
         """
