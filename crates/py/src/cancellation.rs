@@ -365,16 +365,21 @@ pub fn is_cancelled_error(exc: *mut PyObject) -> bool {
 pub fn tag(py: Python<'_>, exc: &Obj, info: &Obj) -> R<()> {
     setattr(exc.as_ptr(), tag_name(py), info.as_ptr())?;
     if Cancellation::of(py, info).is_some_and(|i| i.source.is_scoped()) {
-        show_if_silent(py, exc, info)?;
+        show_if_silent(exc, info)?;
     }
     Ok(())
 }
 
-/// Makes something an exception's text, if it has none.
-pub fn show_if_silent(py: Python<'_>, exc: &Obj, text: &Obj) -> R<()> {
-    let args = exc.bound(py).getattr(pyo3::intern!(py, "args"))?;
-    if args.len()? == 0 {
-        exc.bound(py).setattr(pyo3::intern!(py, "args"), PyTuple::new(py, [text.bound(py)])?)?;
+/// Makes something an exception's text, if it has none. In its own field: every task of a cancelled scope comes here.
+pub fn show_if_silent(exc: &Obj, text: &Obj) -> R<()> {
+    // SAFETY: callers pass exceptions, all of which begin with this structure; `args` is an owned tuple, or null while it is made.
+    unsafe {
+        let args = &raw mut (*exc.as_ptr().cast::<ffi::PyBaseExceptionObject>()).args;
+        if !(*args).is_null() && ffi::PyTuple_GET_SIZE(*args) == 0 {
+            let shown = Obj::tuple(&[text.as_ptr()])?;
+            let old = args.replace(shown.into_ptr());
+            drop(Obj::from_nullable(old));
+        }
     }
     Ok(())
 }

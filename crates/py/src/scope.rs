@@ -214,7 +214,7 @@ impl TaskScope {
             cancellation::tag(py, thrown, &request)?;
             // A scope's cancellation came first, without the message by which others (anyio) know theirs.
             if let Some(reason) = Cancellation::of(py, &request).and_then(|info| info.reason_obj(py)) {
-                cancellation::show_if_silent(py, thrown, &reason)?;
+                cancellation::show_if_silent(thrown, &reason)?;
             }
         } else if let (Delivery::Accepted | Delivery::Throw, Some(cause)) = (delivery, cause) {
             self.delivered.set(true);
