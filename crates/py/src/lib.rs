@@ -76,6 +76,7 @@ fn _core(m: &Bound<'_, PyModule>) -> PyResult<()> {
     m.add_function(wrap_pyfunction!(take_unlisted_tasks, m)?)?;
     m.add_class::<recorder::TaskLog>()?;
     m.add_function(wrap_pyfunction!(recorder::record_every_loop, m)?)?;
+    m.add_function(wrap_pyfunction!(places::frames, m)?)?;
     m.add_class::<cancel_scope::CancelScope>()?;
     m.add_class::<cancellation::Cancellation>()?;
     structured::add_to(m)?;
