@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Gener
 from contextvars import Context
 from socket import socket
 from ssl import SSLContext
-from types import GenericAlias, TracebackType
+from types import CodeType, GenericAlias, TracebackType
 from typing import Any, Generic, Literal, NoReturn, Protocol, TypeVar, TypeVarTuple, Unpack, final
 
 from typing_extensions import disjoint_base
@@ -164,6 +164,9 @@ class LoopCore:
     def _recorded_events(self) -> tuple[int, int]: ...
 
 def _take_unlisted_tasks() -> list[asyncio.Task[Any]]: ...
+def _frames(
+    coroutine: object = ..., *, through_api: bool = ...
+) -> list[tuple[CodeType, int, int]] | None: ...
 def _record_every_loop(limit: int = ...) -> TaskLog: ...
 
 @final

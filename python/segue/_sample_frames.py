@@ -25,13 +25,13 @@ def run(look: Callable[[int], None]) -> None:
 
     def outer() -> None:
         look(2)
-        inner()
+        inner(3)
 
-    def inner() -> None:
-        look(3)
+    def inner(linked: int) -> None:
+        look(linked)
 
     outer()
-    inner()
+    inner(2)
 
 
 def first_traced() -> list[tuple[CodeType, int]]:

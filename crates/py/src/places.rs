@@ -188,10 +188,8 @@ impl Places {
 
     #[inline(always)]
     fn known(&self, at: Instruction) -> Known {
-        match self.known.borrow().get(at.at) {
-            Some(known) => known,
-            None => self.first_seen(at),
-        }
+        let known = self.known.borrow().get(at.at);
+        known.unwrap_or_else(|| self.first_seen(at))
     }
 
     #[cold]

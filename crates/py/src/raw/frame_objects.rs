@@ -3,12 +3,13 @@
 //! Right on every interpreter and for coroutines that aren't the interpreter's (Cython's), and slow: `frames.rs` is the same for the
 //! others, where it can be. Attributes are asked only if they are written in C, so no Python code runs here.
 
+use std::ffi::CStr;
 use std::os::raw::c_void;
 use std::sync::OnceLock;
 
 use pyo3::ffi::{self, PyObject, PyTypeObject};
 
-use super::frames::{bytecode, Instruction, Wrappers};
+use super::frames::{bytecode, first_shown, Instruction, Wrappers};
 use super::globals::globals;
 use super::obj::write_unraisable;
 use super::Obj;
@@ -45,8 +46,9 @@ pub fn suspended(coroutine: Obj, wrappers: &Wrappers) -> impl Iterator<Item = (I
     let chain = std::iter::from_fn(move || {
         let o = at.take()?;
         let Some((frame, awaited)) = attributes(o.as_ptr()) else {
+            let inside = wrappers.inside(o.as_ptr()).or_else(|| inside_cythons_wrapper(o.as_ptr()));
             // SAFETY: alive: what is wrapped, by its wrapper.
-            at = wrappers.inside(o.as_ptr()).map(|inside| unsafe { Obj::borrowed(inside) });
+            at = inside.map(|inside| unsafe { Obj::borrowed(inside) });
             return Some(None);
         };
         at = value(awaited, &o);
@@ -59,7 +61,17 @@ pub fn suspended(coroutine: Obj, wrappers: &Wrappers) -> impl Iterator<Item = (I
 
 /// Whether it has a frame to show, or awaits what may have one.
 pub fn is_like_a_coroutine(o: *mut PyObject) -> bool {
-    attributes(o).is_some()
+    attributes(o).is_some() || inside_cythons_wrapper(o).is_some()
+}
+
+/// What Cython's `coroutine.__await__()` holds and doesn't show. Each version of Cython has such a type of its own.
+fn inside_cythons_wrapper(o: *mut PyObject) -> Option<*mut PyObject> {
+    // SAFETY: alive; a type has a name as long as it lives. Nothing else that is written in C has such a name.
+    unsafe {
+        let name = CStr::from_ptr((*ffi::Py_TYPE(o)).tp_name).to_bytes();
+        let is_it = name.starts_with(b"_cython_") && name.ends_with(b"coroutine_wrapper");
+        is_it.then(|| first_shown(o))?
+    }
 }
 
 /// What tells the frame and what is awaited: two descriptors of the object's type, borrowed from it.

@@ -275,17 +275,26 @@ pub struct Wrappers(pub Vec<*mut PyTypeObject>);
 
 impl Wrappers {
     /// What is in a wrapper; None if this is none, or has let go of it.
+    #[inline]
     pub fn inside(&self, o: *mut PyObject) -> Option<*mut PyObject> {
-        // SAFETY: alive; the type is one whose function for the collector only visits.
-        unsafe {
-            let class = ffi::Py_TYPE(o);
-            if !self.0.contains(&class) {
-                return None;
-            }
-            let mut first = First { class: class.cast(), found: std::ptr::null_mut() };
-            ((*class).tp_traverse?)(o, First::visit, (&raw mut first).cast());
-            (!first.found.is_null()).then_some(first.found)
-        }
+        // SAFETY: alive.
+        let class = unsafe { ffi::Py_TYPE(o) };
+        // SAFETY: alive; the types are ones that only show what they hold.
+        self.0.contains(&class).then(|| unsafe { first_shown(o) })?
+    }
+}
+
+/// What an object shows to the garbage collector first, but for its type.
+///
+/// # Safety
+/// It is alive, and its type is written in C.
+pub(super) unsafe fn first_shown(o: *mut PyObject) -> Option<*mut PyObject> {
+    // SAFETY: the caller's promise; the visitor only takes a note.
+    unsafe {
+        let class = ffi::Py_TYPE(o);
+        let mut first = First { class: class.cast(), found: std::ptr::null_mut() };
+        ((*class).tp_traverse?)(o, First::visit, (&raw mut first).cast());
+        (!first.found.is_null()).then_some(first.found)
     }
 }
 
@@ -297,7 +306,7 @@ struct First {
 
 impl First {
     extern "C" fn visit(o: *mut PyObject, first: *mut c_void) -> c_int {
-        // SAFETY: what `Wrappers::inside` passes.
+        // SAFETY: what `first_shown` passes.
         let first = unsafe { &mut *first.cast::<First>() };
         // Types in the heap are shown by their objects.
         if o == first.class {
