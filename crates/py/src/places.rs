@@ -5,12 +5,12 @@
 //! `raw/frames.rs` says where the code is; here is what is known of a place by the address of its instruction, so that its words
 //! are made once.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::fmt;
 
 use pyo3::ffi::{self, PyObject};
 use pyo3::prelude::*;
-use pyo3::types::{PyList, PyString, PyTuple};
+use pyo3::types::PyString;
 use trace::by_address::ByAddress;
 use trace::tasks::Text;
 
@@ -64,22 +64,23 @@ const REMEMBERED: usize = 10_000;
 /// What is known of an instruction.
 #[derive(Clone, Copy, Default)]
 struct Known {
+    /// 0 until somebody asks for it.
+    number: Text,
     owner: Owner,
-    /// None until somebody asks for it.
-    number: Option<Text>,
 }
 
 pub struct Places {
     /// Where asyncio and Segue are, each with a "/" at the end.
     loops: Vec<String>,
     stdlib: String,
-    ways: &'static Ways,
+    ways: Ways,
     /// By the address of the instruction.
     known: RefCell<ByAddress<Known>>,
     /// Whose code objects are, by their addresses.
     owners: RefCell<ByAddress<Owner>>,
     /// The code objects, which are kept alive: no other is at their address, nor another instruction in them.
     code: RefCell<Vec<Obj>>,
+    full: Cell<bool>,
 }
 
 impl Places {
@@ -93,11 +94,17 @@ impl Places {
         Ok(Places {
             loops,
             stdlib,
-            ways: frame_layout::find(py)?,
+            ways: frame_layout::find(py)?.clone(),
             known: RefCell::default(),
             owners: RefCell::default(),
             code: RefCell::default(),
+            full: Cell::new(false),
         })
+    }
+
+    /// From now on no frame is read: as on an interpreter whose frames look different.
+    pub fn ask_the_api(&mut self) {
+        self.ways.layout = None;
     }
 
     /// Where the running code starts a task, as `number` numbers the place; 0 if that is nowhere.
@@ -137,7 +144,6 @@ impl Places {
     /// # Safety
     /// It is alive, and doesn't run meanwhile.
     #[inline]
-    #[allow(dead_code, reason = "for the recorder's waits")]
     pub unsafe fn waits_at(&self, coroutine: *mut PyObject, number: impl FnOnce(&Words) -> Text) -> Text {
         self.forget_when_full();
         // SAFETY: the caller's promise.
@@ -152,6 +158,8 @@ impl Places {
         found.map_or_else(String::new, |(at, known, _keeps)| words(at, known.owner).to_string())
     }
 
+    /// With what keeps its code alive, if anything has to.
+    ///
     /// # Safety
     /// As [`Places::waits_at`].
     #[inline]
@@ -161,29 +169,38 @@ impl Places {
         if let Some(layout) = &self.ways.layout {
             // SAFETY: the caller's promise.
             let mut frames = unsafe { layout.suspended(coroutine) };
-            for at in frames.by_ref() {
-                self.deeper(&mut found, at, None);
+            while let Some(at) = frames.next() {
+                let known = self.known(at);
+                if found.is_none() || known.owner == Owner::Program {
+                    found = Some((at, known));
+                }
             }
             rest = frames.rest();
         }
         // SAFETY: null, or alive as the coroutine keeps what it awaits.
         unsafe {
-            let is_nothing = rest.is_null() || ffi::Py_TYPE(rest) == globals().iter_type;
-            if !is_nothing && frame_objects::is_like_a_coroutine(rest) {
-                for (at, code) in frame_objects::suspended(Obj::borrowed(rest), &self.ways.wrappers) {
-                    self.deeper(&mut found, at, Some(code));
-                }
+            let is_leaf = rest.is_null() || ffi::Py_TYPE(rest) == globals().iter_type;
+            if !is_leaf && frame_objects::is_like_a_coroutine(rest) {
+                return self.innermost_through_api(found, Obj::borrowed(rest));
+            }
+        }
+        found.map(|(at, known)| (at, known, None))
+    }
+
+    #[cold]
+    fn innermost_through_api(
+        &self,
+        above: Option<(Instruction, Known)>,
+        rest: Obj,
+    ) -> Option<(Instruction, Known, Option<Obj>)> {
+        let mut found = above.map(|(at, known)| (at, known, None));
+        for (at, code) in frame_objects::suspended(rest, &self.ways.wrappers) {
+            let known = self.known(at);
+            if found.is_none() || known.owner == Owner::Program {
+                found = Some((at, known, Some(code)));
             }
         }
         found
-    }
-
-    #[inline(always)]
-    fn deeper(&self, found: &mut Option<(Instruction, Known, Option<Obj>)>, at: Instruction, keeps: Option<Obj>) {
-        let known = self.known(at);
-        if found.is_none() || known.owner == Owner::Program {
-            *found = Some((at, known, keeps));
-        }
     }
 
     #[inline(always)]
@@ -196,21 +213,25 @@ impl Places {
     fn first_seen(&self, at: Instruction) -> Known {
         // SAFETY: alive.
         let code = unsafe { Obj::borrowed(at.code) };
-        let known = Known { owner: self.owner(&code), number: None };
+        let known = Known { number: 0, owner: self.owner(&code) };
         self.known.borrow_mut().insert(at.at, known);
+        self.full.set(self.known.borrow().len() >= REMEMBERED || self.full.get());
         known
     }
 
     #[inline(always)]
     fn numbered(&self, at: Instruction, known: Known, number: impl FnOnce(&Words) -> Text) -> Text {
-        known.number.unwrap_or_else(|| self.first_numbered(at, known, number))
+        match known.number {
+            0 => self.first_numbered(at, known, number),
+            known => known,
+        }
     }
 
     #[cold]
     fn first_numbered(&self, at: Instruction, known: Known, number: impl FnOnce(&Words) -> Text) -> Text {
-        let text = number(&words(at, known.owner));
-        self.known.borrow_mut().insert(at.at, Known { number: Some(text), ..known });
-        text
+        let number = number(&words(at, known.owner));
+        self.known.borrow_mut().insert(at.at, Known { number, ..known });
+        number
     }
 
     /// Whether asyncio or Segue wrote it.
@@ -256,19 +277,21 @@ impl Places {
         };
         self.owners.borrow_mut().insert(key, owner);
         self.code.borrow_mut().push(code.clone());
+        self.full.set(self.code.borrow().len() >= REMEMBERED || self.full.get());
         owner
     }
 
     /// Never between two frames that are looked at: letting go of code may run what was to be told of it.
     #[inline(always)]
     fn forget_when_full(&self) {
-        if self.known.borrow().len() >= REMEMBERED || self.owners.borrow().len() >= REMEMBERED {
+        if self.full.get() {
             self.forget();
         }
     }
 
     #[cold]
     fn forget(&self) {
+        self.full.set(false);
         self.known.take();
         self.owners.take();
         let code = self.code.take();
@@ -287,51 +310,10 @@ fn words(at: Instruction, owner: Owner) -> Words {
 fn attribute(code: &Obj, name: &str) -> String {
     // SAFETY: attached.
     let py = unsafe { Python::assume_attached() };
-    let found = code.bound(py).getattr(name).and_then(|text| Ok(text.cast_into::<PyString>()?.to_string_lossy().into()));
+    let found =
+        code.bound(py).getattr(name).and_then(|text| Ok(text.cast_into::<PyString>()?.to_string_lossy().into()));
     found.unwrap_or_else(|e| {
         e.write_unraisable(py, Some(&code.bound(py)));
         String::new()
     })
-}
-
-/// For tests: each running frame as (code, f_lasti, line), or those of a coroutine and what it awaits; `through_api` asks Python's
-/// API, which the other way must agree with. None where there is no other way.
-#[pyfunction(name = "_frames", signature = (coroutine = None, *, through_api = false))]
-pub fn frames<'py>(
-    py: Python<'py>,
-    coroutine: Option<Bound<'py, PyAny>>,
-    through_api: bool,
-) -> PyResult<Option<Bound<'py, PyList>>> {
-    let ways = frame_layout::find(py)?;
-    let mut found: Vec<(Instruction, Option<Obj>)> = Vec::new();
-    let asked = |(at, code)| (at, Some(code));
-    match (&ways.layout, coroutine) {
-        (_, None) if through_api => found.extend(frame_objects::running().map(asked)),
-        (_, Some(o)) if through_api => {
-            found.extend(frame_objects::suspended(Obj::from(o), &ways.wrappers).map(asked));
-        }
-        (None, _) => return Ok(None),
-        (Some(layout), None) => found.extend(layout.running().map(|at| (at, None))),
-        (Some(layout), Some(o)) => {
-            // SAFETY: alive; this thread is here and not in the coroutine.
-            let mut frames = unsafe { layout.suspended(o.as_ptr()) };
-            found.extend(frames.by_ref().map(|at| (at, None)));
-            if !frames.rest().is_null() {
-                // SAFETY: alive as the coroutine keeps what it awaits.
-                let rest = unsafe { Obj::borrowed(frames.rest()) };
-                found.extend(frame_objects::suspended(rest, &ways.wrappers).map(asked));
-            }
-        }
-    }
-    let list = PyList::empty(py);
-    for (at, _keeps) in found {
-        // SAFETY: alive.
-        let code = unsafe { Obj::borrowed(at.code) };
-        list.append(PyTuple::new(py, [code.bound(py), number(py, at.offset().max(-1).into())?, number(py, at.line().into())?])?)?;
-    }
-    Ok(Some(list))
-}
-
-fn number(py: Python<'_>, number: i64) -> PyResult<Bound<'_, PyAny>> {
-    Ok(number.into_pyobject(py)?.into_any())
 }

@@ -27,25 +27,23 @@ impl<V: Copy + Default> ByAddress<V> {
         self.used == 0
     }
 
-    /// Where an address is, or would be; None where there is no room at all.
+    /// The multiplication mixes into the highest bits.
     #[inline(always)]
-    fn slot_of(&self, address: usize) -> Option<usize> {
-        let last = self.slots.len().checked_sub(1)?;
-        // The multiplication mixes into the highest bits.
-        let mut slot = (address as u64).wrapping_mul(0x9e37_79b9_7f4a_7c15).rotate_left(26) as usize & last;
-        loop {
-            let there = self.slots[slot].0;
-            if there == address || there == 0 {
-                return Some(slot);
-            }
-            slot = (slot + 1) & last;
-        }
+    fn first_slot(address: usize) -> usize {
+        (address as u64).wrapping_mul(0x9e37_79b9_7f4a_7c15).rotate_left(26) as usize
     }
 
     #[inline(always)]
     pub fn get(&self, address: usize) -> Option<V> {
-        let (there, value) = self.slots[self.slot_of(address)?];
-        (there == address && there != 0).then_some(value)
+        let last = self.slots.len().checked_sub(1)?;
+        let mut slot = Self::first_slot(address);
+        loop {
+            match self.slots[slot & last] {
+                (0, _) => return None,
+                (there, value) if there == address => return Some(value),
+                _ => slot = slot.wrapping_add(1),
+            }
+        }
     }
 
     /// # Panics
@@ -64,7 +62,11 @@ impl<V: Copy + Default> ByAddress<V> {
 
     /// Whether it is new; there is a free slot.
     fn put(&mut self, address: usize, value: V) -> bool {
-        let Some(slot) = self.slot_of(address) else { return false };
+        let last = self.slots.len() - 1;
+        let mut slot = Self::first_slot(address) & last;
+        while self.slots[slot].0 != 0 && self.slots[slot].0 != address {
+            slot = (slot + 1) & last;
+        }
         let new = self.slots[slot].0 == 0;
         self.slots[slot] = (address, value);
         new

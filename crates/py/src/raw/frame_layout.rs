@@ -187,6 +187,7 @@ impl Found {
             code: only(&self.code)?,
             previous: only(&self.previous)?,
             instruction: only(&self.instruction)?,
+            bytecode: bytecode(std::ptr::null_mut()),
             first_traced: only(&self.first_traced)?,
             frame: only(self.frame.as_deref()?)?.0,
             state,

@@ -9,6 +9,8 @@ use std::os::raw::{c_int, c_void};
 
 use pyo3::ffi::{self, PyObject, PyTypeObject};
 
+use super::globals::globals;
+
 /// A code object and the address of an instruction of its bytecode. Both are alive as long as the frame that they were read from.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Instruction {
@@ -32,7 +34,9 @@ pub struct Layout {
     pub code: usize,
     pub previous: usize,
     pub instruction: usize,
-    /// In a code object: the number (a C int) of the first instruction that is traced. A frame that is before it is incomplete.
+    // In a code object:
+    pub bytecode: usize,
+    /// The number (a C int) of the first instruction that is traced. A frame that is before it is incomplete.
     pub first_traced: usize,
     // In coroutines, generators and asynchronous generators:
     pub frame: usize,
@@ -57,7 +61,6 @@ pub struct Getter {
 const MARKS: usize = 3;
 /// Of the bytecode.
 const INSTRUCTION_SIZE: usize = 2;
-
 
 /// A word of a structure.
 ///
@@ -155,7 +158,7 @@ impl Layout {
             let code = code_in(word(frame, self.code))?;
             let at = word(frame, self.instruction);
             let first = *code.cast::<u8>().add(self.first_traced).cast::<c_int>() as usize;
-            (at >= bytecode(code) + first * INSTRUCTION_SIZE).then_some(Instruction { code, at })
+            (at >= code as usize + self.bytecode + first * INSTRUCTION_SIZE).then_some(Instruction { code, at })
         }
     }
 }
@@ -223,6 +226,10 @@ impl Iterator for Suspended<'_> {
         while !self.at.is_null() {
             let o = self.at;
             let Some(kind) = layout.kind_of(o) else {
+                // SAFETY: alive. Most chains end with one of ours.
+                if unsafe { ffi::Py_TYPE(o) } == globals().iter_type {
+                    return None;
+                }
                 self.at = layout.wrappers.inside(o)?;
                 continue;
             };
@@ -230,7 +237,8 @@ impl Iterator for Suspended<'_> {
             unsafe {
                 let state = word_byte(o, layout.state);
                 self.at = if state == layout.suspended { layout.awaited[kind].call(o) } else { std::ptr::null_mut() };
-                if !layout.over.contains(&state) {
+                let [ended, closed] = layout.over;
+                if state != ended && state != closed {
                     let frame = o.cast::<u8>().add(layout.frame);
                     let Some(code) = code_in(word(frame, layout.code)) else { continue };
                     return Some(Instruction { code, at: word(frame, layout.instruction) });
@@ -263,7 +271,11 @@ impl Getter {
                 return awaited;
             }
             ffi::Py_DECREF(awaited);
-            if awaited == ffi::Py_None() { std::ptr::null_mut() } else { awaited }
+            if awaited == ffi::Py_None() {
+                std::ptr::null_mut()
+            } else {
+                awaited
+            }
         }
     }
 }
