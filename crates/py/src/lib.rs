@@ -18,6 +18,7 @@
 //! | [`cancellation`] | why a task was cancelled |
 //! | [`tls`] | TLS over any transport |
 //! | [`recorder`], [`places`], [`failure`] | the event record, and the words it is kept in |
+//! | [`places_for_tests`] | the same for tests |
 //! | [`read_buffer`], [`fork`], [`watchdog`] | what their names say |
 
 mod address;
@@ -34,6 +35,7 @@ mod listener;
 mod loop_methods;
 mod overrides;
 mod places;
+mod places_for_tests;
 mod raw;
 mod read_buffer;
 mod recorder;
@@ -78,6 +80,8 @@ fn _core(m: &Bound<'_, PyModule>) -> PyResult<()> {
     m.add_class::<recorder::TaskLog>()?;
     recording::session::add_to(m)?;
     m.add_function(wrap_pyfunction!(recorder::record_every_loop, m)?)?;
+    m.add_function(wrap_pyfunction!(places_for_tests::frames, m)?)?;
+    m.add_class::<places_for_tests::PlacesForTests>()?;
     m.add_class::<cancel_scope::CancelScope>()?;
     m.add_class::<cancellation::Cancellation>()?;
     structured::add_to(m)?;

@@ -1,20 +1,29 @@
-//! Which line is the program's own: of the code that starts a task, and of a traceback.
+//! Which line is the program's own: of the code that starts a task, of a coroutine that waits, and of a traceback.
 //!
 //! The nearest caller in the program's own code, else in a library (the standard library's and what pip installs); what
 //! runs the loop, and its own code, are not looked at. `recorder.rs` asks; nothing is looked up with no recorder attached.
+//! `raw/frames.rs` says where the code is; here is what is known of a place by the address of its instruction, so that its words
+//! are made once.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
+use std::fmt;
 
-use pyo3::ffi;
+use pyo3::ffi::{self, PyObject};
 use pyo3::prelude::*;
-use trace::by_number::ByNumber;
+use pyo3::types::PyString;
+use trace::by_address::ByAddress;
 use trace::tasks::Text;
 
+use crate::raw::frame_layout::{self, Ways};
+use crate::raw::frame_objects;
+use crate::raw::frames::Instruction;
+use crate::raw::globals::globals;
 use crate::raw::Obj;
 
 /// Whose code it is.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 enum Owner {
+    #[default]
     Program,
     Library,
     /// asyncio's, Segue's or the interpreter's.
@@ -23,19 +32,54 @@ enum Owner {
     Runner,
 }
 
-/// The frame of a coroutine, generator or asynchronous generator, and what it awaits.
-const AWAITS: [(&str, &str); 3] = [("cr_frame", "cr_await"), ("gi_frame", "gi_yieldfrom"), ("ag_frame", "ag_await")];
-/// How much is remembered of code objects (and how many are kept alive by it).
+impl From<Owner> for trace::event::Owner {
+    fn from(owner: Owner) -> Self {
+        match owner {
+            Owner::Program => trace::event::Owner::Program,
+            Owner::Library => trace::event::Owner::Library,
+            Owner::Loop | Owner::Runner => trace::event::Owner::Loop,
+        }
+    }
+}
+
+/// A place in words, when it gets its number; shown as "file:line function".
+#[derive(Debug)]
+pub struct Words {
+    pub file: String,
+    pub line: u32,
+    pub function: String,
+    pub owner: trace::event::Owner,
+}
+
+impl fmt::Display for Words {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}:{} {}", self.file, self.line, self.function)
+    }
+}
+
+/// How much is remembered of places and code objects (and how many are kept alive by it).
 const REMEMBERED: usize = 10_000;
+
+/// What is known of an instruction.
+#[derive(Clone, Copy, Default)]
+struct Known {
+    /// 0 until somebody asks for it.
+    number: Text,
+    owner: Owner,
+}
 
 pub struct Places {
     /// Where asyncio and Segue are, each with a "/" at the end.
     loops: Vec<String>,
     stdlib: String,
-    /// By the code object's address; each is kept alive.
-    owners: RefCell<ByNumber<usize, (Owner, Obj)>>,
-    /// By the code object's address and the instruction; each is kept alive.
-    known: RefCell<ByNumber<(usize, i32), (Text, Obj)>>,
+    ways: Ways,
+    /// By the address of the instruction.
+    known: RefCell<ByAddress<Known>>,
+    /// Whose code objects are, by their addresses.
+    owners: RefCell<ByAddress<Owner>>,
+    /// The code objects, which are kept alive: no other is at their address, nor another instruction in them.
+    code: RefCell<Vec<Obj>>,
+    full: Cell<bool>,
 }
 
 impl Places {
@@ -46,43 +90,170 @@ impl Places {
         };
         let loops = vec![directory("asyncio")?, directory("segue")?];
         let stdlib = loops[0].trim_end_matches("asyncio/").to_owned();
-        Ok(Places { loops, stdlib, owners: RefCell::default(), known: RefCell::default() })
+        Ok(Places {
+            loops,
+            stdlib,
+            ways: frame_layout::find(py)?.clone(),
+            known: RefCell::default(),
+            owners: RefCell::default(),
+            code: RefCell::default(),
+            full: Cell::new(false),
+        })
     }
 
-    /// Where the running code starts a task, as "file:line function" numbered by `number`; 0 if that is nowhere.
-    pub fn caller(&self, loop_is_running: bool, number: impl FnOnce(&str) -> Text) -> Text {
-        // SAFETY: attached; a new reference or null.
-        let mut frame = unsafe { Obj::from_nullable(ffi::PyThreadState_GetFrame(ffi::PyThreadState_Get()).cast()) };
+    /// From now on no frame is read: as on an interpreter whose frames look different.
+    pub fn ask_the_api(&mut self) {
+        self.ways.layout = None;
+    }
+
+    /// Where the running code starts a task, as `number` numbers the place; 0 if that is nowhere.
+    #[inline]
+    pub fn caller(&self, loop_is_running: bool, number: impl FnOnce(&Words) -> Text) -> Text {
+        self.forget_when_full();
+        match &self.ways.layout {
+            Some(layout) => self.nearest(layout.running().map(|at| (at, ())), loop_is_running, number),
+            None => self.nearest(frame_objects::running(), loop_is_running, number),
+        }
+    }
+
+    /// Each instruction comes with what keeps its code alive, if anything has to.
+    #[inline]
+    fn nearest<K>(
+        &self,
+        frames: impl Iterator<Item = (Instruction, K)>,
+        loop_is_running: bool,
+        number: impl FnOnce(&Words) -> Text,
+    ) -> Text {
         let mut in_library = None;
-        while let Some(at) = frame {
-            // SAFETY: a frame's code, a new reference; the frame is alive.
-            let Some(code) = (unsafe { Obj::from_nullable(ffi::PyFrame_GetCode(at.as_ptr().cast()).cast()) }) else {
-                break;
-            };
-            match self.owner(&code) {
-                Owner::Program => return self.place(&at, code, number),
+        for (at, keeps) in frames {
+            let known = self.known(at);
+            match known.owner {
+                Owner::Program => return self.numbered(at, known, number),
                 Owner::Runner if loop_is_running => break,
-                Owner::Library if in_library.is_none() => in_library = Some((at.clone(), code)),
+                Owner::Library if in_library.is_none() => in_library = Some((at, known, keeps)),
                 _ => {}
             }
-            // SAFETY: a new reference or null.
-            frame = unsafe { Obj::from_nullable(ffi::PyFrame_GetBack(at.as_ptr().cast()).cast()) };
         }
-        in_library.map_or(0, |(frame, code)| self.place(&frame, code, number))
+        in_library.map_or(0, |(at, known, _keeps)| self.numbered(at, known, number))
     }
 
-    fn place(&self, frame: &Obj, code: Obj, number: impl FnOnce(&str) -> Text) -> Text {
-        // SAFETY: a live frame.
-        let at = (code.as_ptr() as usize, unsafe { ffi::PyFrame_GetLasti(frame.as_ptr().cast()) });
-        if let Some((text, _)) = self.known.borrow().get(&at) {
-            return *text;
+    /// Where a suspended coroutine waits: the innermost line of the program's own in the chain of what it awaits, else the
+    /// outermost line, as `number` numbers the place; 0 if that is nowhere.
+    ///
+    /// # Safety
+    /// It is alive, and doesn't run meanwhile.
+    #[inline]
+    pub unsafe fn waits_at(&self, coroutine: *mut PyObject, number: impl FnOnce(&Words) -> Text) -> Text {
+        // SAFETY: the caller's promise.
+        unsafe { self.waits_at_in(coroutine, number) }.0
+    }
+
+    /// The same, with the code that was called there, borrowed from the coroutine; null if nothing was.
+    ///
+    /// # Safety
+    /// As [`Places::waits_at`].
+    #[inline]
+    pub unsafe fn waits_at_in(
+        &self,
+        coroutine: *mut PyObject,
+        number: impl FnOnce(&Words) -> Text,
+    ) -> (Text, *mut PyObject) {
+        self.forget_when_full();
+        let mut called = std::ptr::null_mut();
+        // SAFETY: the caller's promise.
+        let found = unsafe { self.innermost(coroutine, &mut called) };
+        (found.map_or(0, |(at, known, _keeps)| self.numbered(at, known, number)), called)
+    }
+
+    /// As [`Places::waits_at`], in words: "file:line function", or "".
+    pub fn suspended_at(&self, coroutine: &Bound<'_, PyAny>) -> String {
+        self.forget_when_full();
+        // SAFETY: alive; this thread is here and not in the coroutine.
+        let found = unsafe { self.innermost(coroutine.as_ptr(), &mut std::ptr::null_mut()) };
+        found.map_or_else(String::new, |(at, known, _keeps)| words(at, known.owner).to_string())
+    }
+
+    /// With what keeps its code alive, if anything has to. `called` becomes the code that was called there.
+    ///
+    /// # Safety
+    /// As [`Places::waits_at`].
+    #[inline]
+    unsafe fn innermost(
+        &self,
+        coroutine: *mut PyObject,
+        called: &mut *mut PyObject,
+    ) -> Option<(Instruction, Known, Option<Obj>)> {
+        let mut found = None;
+        let mut rest = coroutine;
+        if let Some(layout) = &self.ways.layout {
+            // SAFETY: the caller's promise.
+            let mut frames = unsafe { layout.suspended(coroutine) };
+            while let Some(at) = frames.next() {
+                let known = self.known(at);
+                if found.is_none() || known.owner == Owner::Program {
+                    found = Some((at, known));
+                    *called = std::ptr::null_mut();
+                } else if called.is_null() {
+                    *called = at.code;
+                }
+            }
+            rest = frames.rest();
         }
-        // SAFETY: a live frame.
-        let line = unsafe { ffi::PyFrame_GetLineNumber(frame.as_ptr().cast()) };
-        let text = number(&words(&code, line));
-        forget_when_full(&self.known);
-        self.known.borrow_mut().insert(at, (text, code));
-        text
+        // SAFETY: null, or alive as the coroutine keeps what it awaits.
+        unsafe {
+            let is_leaf = rest.is_null() || ffi::Py_TYPE(rest) == globals().iter_type;
+            if !is_leaf && frame_objects::is_like_a_coroutine(rest) {
+                return self.innermost_through_api(found, Obj::borrowed(rest));
+            }
+        }
+        found.map(|(at, known)| (at, known, None))
+    }
+
+    #[cold]
+    fn innermost_through_api(
+        &self,
+        above: Option<(Instruction, Known)>,
+        rest: Obj,
+    ) -> Option<(Instruction, Known, Option<Obj>)> {
+        let mut found = above.map(|(at, known)| (at, known, None));
+        for (at, code) in frame_objects::suspended(rest, &self.ways.wrappers) {
+            let known = self.known(at);
+            if found.is_none() || known.owner == Owner::Program {
+                found = Some((at, known, Some(code)));
+            }
+        }
+        found
+    }
+
+    #[inline(always)]
+    fn known(&self, at: Instruction) -> Known {
+        let known = self.known.borrow().get(at.at);
+        known.unwrap_or_else(|| self.first_seen(at))
+    }
+
+    #[cold]
+    fn first_seen(&self, at: Instruction) -> Known {
+        // SAFETY: alive.
+        let code = unsafe { Obj::borrowed(at.code) };
+        let known = Known { number: 0, owner: self.owner(&code) };
+        self.known.borrow_mut().insert(at.at, known);
+        self.full.set(self.known.borrow().len() >= REMEMBERED || self.full.get());
+        known
+    }
+
+    #[inline(always)]
+    fn numbered(&self, at: Instruction, known: Known, number: impl FnOnce(&Words) -> Text) -> Text {
+        match known.number {
+            0 => self.first_numbered(at, known, number),
+            known => known,
+        }
+    }
+
+    #[cold]
+    fn first_numbered(&self, at: Instruction, known: Known, number: impl FnOnce(&Words) -> Text) -> Text {
+        let number = number(&words(at, known.owner));
+        self.known.borrow_mut().insert(at.at, Known { number, ..known });
+        number
     }
 
     /// Whose code a file has.
@@ -100,6 +271,7 @@ impl Places {
 
     /// Whether asyncio or Segue wrote it.
     pub fn is_of_the_loop(&self, code: &Obj) -> bool {
+        self.forget_when_full();
         matches!(self.owner(code), Owner::Loop | Owner::Runner)
     }
 
@@ -107,6 +279,7 @@ impl Places {
     pub fn raised_at(&self, exc: &Bound<'_, PyAny>) -> PyResult<String> {
         let mut traceback = exc.getattr("__traceback__")?;
         let mut deepest = None;
+        self.forget_when_full();
         while !traceback.is_none() {
             let code = Obj::from(traceback.getattr("tb_frame")?.getattr("f_code")?);
             if deepest.is_none() || self.owner(&code) == Owner::Program {
@@ -114,31 +287,15 @@ impl Places {
             }
             traceback = traceback.getattr("tb_next")?;
         }
-        Ok(deepest.map_or_else(String::new, |(code, line)| words(&code, line)))
-    }
-
-    /// The deepest line of the program's own code in a chain of awaits, else the outermost, as "file:line function".
-    pub fn suspended_at(&self, coroutine: Bound<'_, PyAny>) -> PyResult<String> {
-        let mut at = coroutine;
-        let mut deepest = None;
-        'awaits: loop {
-            for (frame, awaits) in AWAITS {
-                let Some(frame) = at.getattr_opt(frame)?.filter(|f| !f.is_none()) else { continue };
-                let code = Obj::from(frame.getattr("f_code")?);
-                if deepest.is_none() || self.owner(&code) == Owner::Program {
-                    deepest = Some((code, frame.getattr("f_lineno")?.extract::<Option<i32>>()?.unwrap_or(0)));
-                }
-                at = at.getattr(awaits)?;
-                continue 'awaits;
-            }
-            return Ok(deepest.map_or_else(String::new, |(code, line)| words(&code, line)));
-        }
+        Ok(deepest.map_or_else(String::new, |(code, line): (Obj, i32)| {
+            format!("{}:{line} {}", attribute(&code, "co_filename"), attribute(&code, "co_qualname"))
+        }))
     }
 
     fn owner(&self, code: &Obj) -> Owner {
         let key = code.as_ptr() as usize;
-        if let Some((owner, _)) = self.owners.borrow().get(&key) {
-            return *owner;
+        if let Some(owner) = self.owners.borrow().get(key) {
+            return owner;
         }
         let file = attribute(code, "co_filename");
         let owner = if file.starts_with("<frozen ") || self.loops.iter().any(|path| file.starts_with(path)) {
@@ -153,34 +310,45 @@ impl Places {
         } else {
             Owner::Program
         };
-        forget_when_full(&self.owners);
-        self.owners.borrow_mut().insert(key, (owner, code.clone()));
+        self.owners.borrow_mut().insert(key, owner);
+        self.code.borrow_mut().push(code.clone());
+        self.full.set(self.code.borrow().len() >= REMEMBERED || self.full.get());
         owner
     }
-}
 
-/// What is forgotten is dropped after the table is given back: nothing runs while it is borrowed.
-fn forget_when_full<K, V>(table: &RefCell<ByNumber<K, V>>) {
-    let full = table.borrow().len() >= REMEMBERED;
-    if full {
-        let old = table.take();
-        drop(old);
+    /// Never between two frames that are looked at: letting go of code may run what was to be told of it.
+    #[inline(always)]
+    fn forget_when_full(&self) {
+        if self.full.get() {
+            self.forget();
+        }
+    }
+
+    #[cold]
+    fn forget(&self) {
+        self.full.set(false);
+        self.known.take();
+        self.owners.take();
+        let code = self.code.take();
+        drop(code); // after the list was given back
     }
 }
 
-fn words(code: &Obj, line: i32) -> String {
-    format!("{}:{line} {}", attribute(code, "co_filename"), attribute(code, "co_qualname"))
+fn words(at: Instruction, owner: Owner) -> Words {
+    // SAFETY: alive.
+    let code = unsafe { Obj::borrowed(at.code) };
+    let (file, function) = (attribute(&code, "co_filename"), attribute(&code, "co_qualname"));
+    Words { file, line: at.line(), function, owner: owner.into() }
 }
 
 /// A code object's attribute: a string that is never missing. Paths that are no text come with replacement characters.
 fn attribute(code: &Obj, name: &str) -> String {
     // SAFETY: attached.
     let py = unsafe { Python::assume_attached() };
-    match code.bound(py).getattr(name) {
-        Ok(text) => text.to_string(),
-        Err(e) => {
-            e.write_unraisable(py, Some(&code.bound(py)));
-            String::new()
-        }
-    }
+    let found =
+        code.bound(py).getattr(name).and_then(|text| Ok(text.cast_into::<PyString>()?.to_string_lossy().into()));
+    found.unwrap_or_else(|e| {
+        e.write_unraisable(py, Some(&code.bound(py)));
+        String::new()
+    })
 }

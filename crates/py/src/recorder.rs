@@ -108,7 +108,7 @@ impl Recorder {
             return 0;
         }
         let coroutine = log.coroutine(coro);
-        let site = log.places.caller(core.is_running(), |words| log.log.borrow_mut().number(words));
+        let site = log.places.caller(core.is_running(), |words| log.log.borrow_mut().number(&words.to_string()));
         log.log.borrow_mut().started(self.base + id, parent, name, coroutine, site);
         site
     }
@@ -385,7 +385,7 @@ impl TaskLog {
         // SAFETY: ours.
         let s = unsafe { task::state(task.as_ptr()) };
         let id = of(s).map_or(0, |recorder| recorder.base + s.id.get());
-        Ok((id, self.places.suspended_at(s.coro.obj_or_none().bound(task.py()))?))
+        Ok((id, self.places.suspended_at(&s.coro.obj_or_none().bound(task.py()))))
     }
 
     /// A dict per group of tasks that are only counted: `count`, and what they have in common, as in `tasks`.

@@ -14,10 +14,12 @@
 //! | [`export`] | the same for other programs: Perfetto, Mermaid, SVG, lines of JSON, flame graphs |
 //! | [`words`] | how is that said to people |
 //! | [`synthetic`] | recordings that were made up, for tests and benchmarks |
+//! | [`by_address`] | what is known of an address (a table that is asked at every event) |
 //! | [`by_number`] | where is the entry of a number (a table for the others) |
 //! | [`last`] | the last events as the hooks tell them |
 //! | [`tasks`] | which tasks there were and what became of them, in bounded memory |
 
+pub mod by_address;
 pub mod by_number;
 pub mod event;
 pub mod export;

@@ -6,6 +6,9 @@
 pub mod args;
 pub mod awaiting;
 pub mod contexts;
+pub mod frame_layout;
+pub mod frame_objects;
+pub mod frames;
 pub mod future;
 pub mod future_iter;
 pub mod globals;

@@ -46,7 +46,7 @@ pub fn spawned(core: &LoopCore, o: *mut PyObject, s: &TaskState) {
         return;
     };
     let words = &sink.words;
-    let place = words.places.caller(core.is_running(), |text| words.place(text));
+    let place = words.places.caller(core.is_running(), |at| words.place_of(at));
     let coroutine = words.coroutine(&s.coro.obj_or_none());
     core.hooks.spawn(s.id.get(), place, coroutine);
     named(core, s);
@@ -100,7 +100,7 @@ pub fn waits(core: &LoopCore, s: &TaskState, on: *mut PyObject) {
         return;
     };
     let words = &sink.words;
-    let (place, inside) = words.waits_at(&s.coro.obj_or_none());
+    let (place, inside) = words.waits_at(s.coro.get());
     let (object, what) = if wait::is_wait(on) {
         // SAFETY: just checked.
         let wait = unsafe { wait::state(on) };
@@ -200,7 +200,7 @@ fn releases(core: &LoopCore, s: &TaskState, object: *mut PyObject) {
 
 /// Where the running code is.
 fn here(core: &LoopCore, sink: &Sink) -> u32 {
-    sink.words.places.caller(core.is_running(), |text| sink.words.place(text))
+    sink.words.places.caller(core.is_running(), |at| sink.words.place_of(at))
 }
 
 fn text_of(o: &Obj) -> String {

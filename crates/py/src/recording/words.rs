@@ -10,7 +10,7 @@ use std::sync::Mutex;
 use pyo3::ffi::{self, PyObject};
 use pyo3::prelude::*;
 use trace::by_number::ByNumber;
-use trace::event::{Definition, Place, Text};
+use trace::event::{Definition, Owner, Place, Text};
 
 use crate::places::Places;
 use crate::raw::globals::globals;
@@ -82,14 +82,21 @@ impl Words {
         number
     }
 
-    /// The number of a place that is written "file:line function", as [`Places`] does.
+    /// The number of a place that is written "file:line function".
     pub fn place(&self, words: &str) -> Place {
         let Some((file, line, function)) = parts(words) else { return 0 };
+        self.row(file, line, function, self.places.owner_of_file(file))
+    }
+
+    pub fn place_of(&self, words: &crate::places::Words) -> Place {
+        self.row(&words.file, words.line, &words.function, words.owner)
+    }
+
+    fn row(&self, file: &str, line: u32, function: &str, owner: Owner) -> Place {
         let key = (self.text(file), line, self.text(function));
         if let Some(&number) = self.rows.borrow().get(&key) {
             return number;
         }
-        let owner = self.places.owner_of_file(file);
         let mut rows = self.rows.borrow_mut();
         let number = rows.len() as Place + 1;
         rows.insert(key, number);
@@ -141,18 +148,18 @@ impl Words {
         }
     }
 
-    /// Where a suspended coroutine waits, and what it calls there.
-    pub fn waits_at(&self, coro: &Obj) -> (Place, Text) {
-        // SAFETY: attached.
-        let py = unsafe { Python::assume_attached() };
-        match self.places.suspended_at(coro.bound(py).clone()) {
-            Ok(text) => (self.place(&text), 0),
-            Err(e) => {
-                let Raised = Raised::from(e);
-                forget_raised();
-                (0, 0)
-            }
-        }
+    /// Where a suspended coroutine waits, and what it has called there.
+    #[inline]
+    pub fn waits_at(&self, coro: *mut PyObject) -> (Place, Text) {
+        // SAFETY: a task's coroutine, which has suspended.
+        let (place, called) = unsafe { self.places.waits_at_in(coro, |words| self.place_of(words)) };
+        (place, if called.is_null() { 0 } else { self.code(called) })
+    }
+
+    /// The qualified name of code.
+    #[inline]
+    fn code(&self, code: *mut PyObject) -> Text {
+        self.named(code, || attribute_text(code, "co_qualname"))
     }
 
     /// The name of an object's class.
@@ -172,7 +179,7 @@ impl Words {
         unsafe {
             if ffi::PyFunction_Check(function) != 0 {
                 let code = ffi::PyFunction_GetCode(function);
-                return self.named(code, || attribute_text(code, "co_qualname"));
+                return self.code(code);
             }
             if ffi::PyCFunction_Check(function) != 0 {
                 // Built-in methods are made anew each time; their names are few.
