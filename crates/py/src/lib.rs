@@ -78,6 +78,7 @@ fn _core(m: &Bound<'_, PyModule>) -> PyResult<()> {
     m.add_class::<recorder::TaskLog>()?;
     recording::session::add_to(m)?;
     m.add_function(wrap_pyfunction!(recorder::record_every_loop, m)?)?;
+    m.add_function(wrap_pyfunction!(failure::when_a_task_fails, m)?)?;
     m.add_class::<cancel_scope::CancelScope>()?;
     m.add_class::<cancellation::Cancellation>()?;
     structured::add_to(m)?;

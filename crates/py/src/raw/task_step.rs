@@ -368,8 +368,12 @@ fn raised(o: *mut PyObject, s: &TaskState, exc: Obj) -> R<()> {
         let done = future::cancel_on(o, message).and_then(|_| crate::recorder::cancelled(o, s, &exc));
         return ended(o, s, done, Some(&exc));
     }
+    let interrupt = crate::failure::witness(o, &exc);
     finished(o, s, EXCEPTION, Some(&exc));
-    let done = future::set_exception_on(o, exc.as_ptr()).and_then(|()| crate::recorder::failed(o, s, &exc));
+    let mut done = future::set_exception_on(o, exc.as_ptr()).and_then(|()| crate::recorder::failed(o, s, &exc));
+    if let (Ok(()), Some(interrupt)) = (&done, interrupt) {
+        done = Err(raise_object(interrupt));
+    }
     let of_nursery = s.nursery.is_set();
     ended(o, s, done, Some(&exc))?;
     // A nursery passes it on, to its parent.
