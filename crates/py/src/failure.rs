@@ -102,13 +102,14 @@ fn leaves<'py>(group: &Bound<'py, PyAny>) -> PyResult<(Vec<Bound<'py, PyAny>>, u
     Ok((found, count))
 }
 
-/// Called with every task of ours that fails and its exception: `segue._explain`, while errors are explained; else empty.
+/// Called with every task of ours that fails or was cancelled and its exception: `segue._explain`, while errors are explained;
+/// else empty.
 struct Witness(Slot);
 // SAFETY: touched with the GIL held only.
 unsafe impl Sync for Witness {}
 static WITNESS: Witness = Witness(Slot::new());
 
-/// Sets what is called with each failing task and its exception, before those that await the task are woken; None: nothing.
+/// Sets what is called with each task that ends with an exception, and that, before those that await it are woken. None: nothing.
 #[pyfunction(name = "_when_a_task_fails")]
 pub fn when_a_task_fails(witness: Bound<'_, PyAny>) {
     drop(WITNESS.0.replace(Some(Obj::from(witness)).filter(|w| !w.is_none())));

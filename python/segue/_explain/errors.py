@@ -13,10 +13,10 @@ from typing import Any
 
 from .. import _core
 from . import places
-from .failures import Failure, failures_of
+from .failures import Failure, attributes_of, failures_of
 from .places import Place
 from .tasks import Group, Start, TaskName, Wait
-from .words import safely, text_of, type_name
+from .words import is_a, safely, text_of, type_name
 
 MOST_LEVELS = 20
 """Of groups in groups, and of causes of causes."""
@@ -186,7 +186,7 @@ class _Reading:
 
 
 def _in_group(exc: BaseException) -> tuple[BaseException, ...]:
-    if not isinstance(exc, BaseExceptionGroup):
+    if not is_a(exc, BaseExceptionGroup):
         return ()
     found: tuple[BaseException, ...] = _EXCEPTIONS.__get__(exc)
     return found
@@ -210,7 +210,7 @@ def _behind(exc: BaseException) -> tuple[BaseException | None, BaseException | N
 
 def _leaves(exc: BaseException) -> int:
     """How many exceptions in it are no groups; 0 if it is none itself. Groups may be nested deeply, and shared."""
-    if not isinstance(exc, BaseExceptionGroup):
+    if not is_a(exc, BaseExceptionGroup):
         return 0
     counts: dict[int, int] = {}
     left: list[tuple[BaseException, bool]] = [(exc, False)]
@@ -245,9 +245,9 @@ def _signature(exc: BaseException | None, level: int) -> Any:
 
 
 def message_of(exc: BaseException) -> str:
-    if isinstance(exc, BaseExceptionGroup) and type(exc).__str__ is BaseExceptionGroup.__str__:
+    if is_a(exc, BaseExceptionGroup) and type(exc).__str__ is BaseExceptionGroup.__str__:
         return text_of(_MESSAGE.__get__(exc))
-    if isinstance(exc, (SyntaxError, NameError, AttributeError, ImportError)):
+    if is_a(exc, SyntaxError, NameError, AttributeError, ImportError):
         return safely(lambda: _with_suggestion(exc), "its str() failed")
     return text_of(exc)
 
@@ -261,14 +261,20 @@ def _with_suggestion(exc: BaseException) -> str:
 
 
 def notes_of(exc: BaseException) -> tuple[str, ...]:
-    notes = object.__getattribute__(exc, "__dict__").get("__notes__")
-    if isinstance(notes, (list, tuple)):
+    notes = attributes_of(exc).get("__notes__")
+    if is_a(notes, list, tuple):
         return tuple(map(text_of, notes[:20]))
     return ()
 
 
 def cancelled_by(exc: BaseException) -> Cancelled | None:
-    if not isinstance(exc, asyncio.CancelledError) or (info := _core.cancellation(exc)) is None:
+    if not is_a(exc, asyncio.CancelledError):
+        return None
+    try:
+        info = _core.cancellation(exc)
+    except BaseException:  # of a class whose attributes raise
+        return None
+    if info is None:
         return None
     place = None
     if info.filename is not None and info.lineno is not None:

@@ -26,7 +26,8 @@ def explain_errors() -> None:
 
     What ends the program or a thread is printed as an explanation on standard error, and what the loop's default
     exception handler logs (exceptions that were never retrieved, failed callbacks) has one in place of its traceback.
-    Where there is nothing more to say, Python's own traceback is printed.
+    Where there is nothing more to say, Python's own traceback is printed. A hook or handler that the program has set
+    stays in place, and is told instead.
 
     So that there is something to say, loops of Segue made from now on record who starts their tasks, and each task
     that fails is noted with what ran beside it: call it before the loop is made. On asyncio's own loop only what can
@@ -39,12 +40,14 @@ def explain_errors() -> None:
     _is_on = True
     tasks.record_starts()
     failures.start_noting()
-    sys.excepthook = _program_hook(sys.excepthook)
-    threading.excepthook = _thread_hook(threading.excepthook)
+    if sys.excepthook is sys.__excepthook__:
+        sys.excepthook = _program_hook(sys.excepthook)
+    if threading.excepthook is threading.__excepthook__:
+        threading.excepthook = _thread_hook(threading.excepthook)
     logging.getLogger("asyncio").addFilter(add_explanation)
 
 
-def _frames() -> str:
+def frames_shown() -> str:
     return "all" if os.environ.get("SEGUE_EXPLAIN") == "all" else "own"
 
 
@@ -64,7 +67,7 @@ def add_explanation(record: logging.LogRecord) -> bool:
     if record.exc_info and not record.exc_text:
         found = explanation_of(record.exc_info[1])
         if found is not None:
-            record.exc_text = found.text(frames=_frames())
+            record.exc_text = found.text(frames=frames_shown())
             record.explanation = found
     return True
 
@@ -73,7 +76,7 @@ def print_explanation(found: Explanation, before: str = "") -> None:
     stream = sys.stderr
     if stream is None:  # the program was started without a standard error
         return
-    text = before + found.text(color=wants_color(stream), frames=_frames())
+    text = before + found.text(color=wants_color(stream), frames=frames_shown())
     print(encodable(text, stream), file=stream, flush=True)
 
 

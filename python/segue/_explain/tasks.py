@@ -22,6 +22,7 @@ from .words import repr_of, safely
 
 MOST_ANCESTORS = 20
 MOST_AWAITING = 20
+MOST_NAMES = 5
 MOST_BESIDES = 10_000
 """So many of the tasks beside one are looked at."""
 
@@ -406,14 +407,14 @@ def group_of(task: asyncio.Task[Any], known: weakref.WeakSet[Any] | None = None)
 
 
 def alike(tasks: Iterable[asyncio.Task[Any]]) -> list[Alike]:
-    """Tasks with the same coroutine, state and place are one entry."""
+    """Tasks with the same coroutine, state and place are one entry. In an order that doesn't depend on a set's."""
     found: dict[tuple[Any, ...], list[str]] = {}
-    counts: dict[tuple[Any, ...], int] = {}
     for task in tasks:
         stack = stack_of(task)
         key = (coroutine_name(task), state_of(task), own_line(stack), waits_for(task, stack))
-        names = found.setdefault(key, [])
-        if len(names) < 5:
-            names.append(safely(task.get_name, "no name"))
-        counts[key] = counts.get(key, 0) + 1
-    return [Alike(tuple(names), counts[key], *key) for key, names in found.items()]
+        found.setdefault(key, []).append(safely(task.get_name, "no name"))
+    entries = []
+    for key, names in found.items():
+        names.sort(key=lambda name: (len(name), name))  # "page 9" before "page 10"
+        entries.append(Alike(tuple(names[:MOST_NAMES]), len(names), *key))
+    return sorted(entries, key=lambda entry: (-entry.count, entry.names))
