@@ -71,6 +71,8 @@ class Handler(logging.Handler):
         self._writer: int | None = None
         """The thread that holds it."""
         self._written = 0
+        self._gave_up_at = -1
+        """How many were written when `flush` gave up."""
         self._dropped: dict[int, int] = {}
         self._counting = threading.Lock()
         """For `_dropped`. Nobody waits for it but the writer."""
@@ -136,11 +138,16 @@ class Handler(logging.Handler):
     def _size(self) -> int:
         return sum(map(len, list(self._queues.values())))
 
+    def _waiting(self) -> dict[float, int]:
+        """How many records of which level wait."""
+        return {
+            level: len(entries) for level, entries in list(self._queues.items()) if entries and level != _NEVER_DROPPED
+        }
+
     def _make_room(self, level: int) -> bool:
         """Drops the oldest record of the lowest level if there is no room; False if that is the new one."""
         while True:
-            waiting = {number: len(entries) for number, entries in list(self._queues.items()) if entries}
-            waiting.pop(_NEVER_DROPPED, None)
+            waiting = self._waiting()
             if sum(waiting.values()) < self.capacity:
                 return True
             lowest = min(waiting)
@@ -189,16 +196,18 @@ class Handler(logging.Handler):
     # ---- the side that writes ----
 
     def _run(self) -> None:
-        while True:
-            self._write_waiting()
-            self._asleep = True
-            if self._size():  # it came before that was seen
+        try:
+            while not (self._closed and not self._size()):
+                self._write_waiting()
+                self._asleep = True
+                if self._size():  # it came before that was seen
+                    self._asleep = False
+                    continue
+                self._wake.get()
                 self._asleep = False
-                continue
-            self._wake.get()
-            self._asleep = False
-            if self._closed and not self._size():
-                return
+        finally:
+            if not self._closed:  # the target has raised SystemExit or the like: the next record starts another
+                self._thread = None
 
     def _write_waiting(self) -> None:
         while (entry := self._next()) is not None:
@@ -271,32 +280,46 @@ class Handler(logging.Handler):
 
     def flush(self) -> None:
         """Wait until what was logged before is written. Gives up when nothing is written for 5 seconds, and says so."""
+        if self._wait_until_written():
+            self.target.flush()
+
+    def _wait_until_written(self) -> bool:
         thread = self._thread
+        if self._writer == threading.get_ident():
+            return False  # called by the target
         if thread is None or not thread.is_alive():
             self._write_waiting()
-        elif self._writer == threading.get_ident():
-            pass  # the target flushes what has logged
-        elif thread.ident != threading.get_ident() and (self._size() or self._writing.locked() or not self._asleep):
-            reached = threading.Event()
-            self._put(_NEVER_DROPPED, reached)
-            written = -1
-            while not reached.wait(_PATIENCE):
-                if self._written == written or not thread.is_alive():
-                    _say(f"segue.log: gave up waiting for {self.target!r}; {self._size()} records are not written")
-                    return
-                written = self._written
-        self.target.flush()
+            return True
+        if self._asleep and not self._size():
+            return True
+        if self._gave_up_at == self._written:
+            return False
+        reached = threading.Event()
+        self._put(_NEVER_DROPPED, reached)
+        written = -1
+        while not reached.wait(_PATIENCE):
+            if self._written == written or not thread.is_alive():
+                self._gave_up_at = written
+                left = sum(self._waiting().values()) + (self._writer is not None)
+                _say(f"segue.log: gave up waiting for {self.target!r}; {left:,} records are not written")
+                return False
+            written = self._written
+        return True
 
     def close(self) -> None:
         """Write what is left, end the thread, close the target. What is logged afterwards is written at once."""
         if not self._closed:
-            self.flush()
+            is_written = self._wait_until_written()
             self._closed = True
             self._wake.put(None)
             thread = self._thread
-            if thread is not None and thread.ident != threading.get_ident():
-                thread.join(_PATIENCE)
-            self.target.close()
+            if is_written:
+                if thread is not None:
+                    thread.join(_PATIENCE)
+                self.target.flush()
+                self.target.close()
+            else:
+                self.target.createLock()  # its old one stays with the thread that hangs in it: others would too
         super().close()
 
 
