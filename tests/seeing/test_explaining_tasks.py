@@ -310,4 +310,5 @@ def test_the_task_of_an_exception_can_be_given(run: Run) -> None:
         return explain(exc, task=task)
 
     found = run(main())
-    assert found.says_more and found.text().splitlines()[:2] == ["LookupError: gone", "  in task 'failing' (test_the_task_of_an_exception_can_be_given.<locals>.fail)"]
+    first, second = found.text().splitlines()[:2]
+    assert found.says_more and first == "LookupError: gone" and second.startswith("  in task 'failing' (")

@@ -1,4 +1,4 @@
-"""`segue.log.Handler`: who logs never waits, nothing is out of order, what is dropped is counted, the end is written."""
+"""`segue.log.Handler`: who logs never waits, nothing is out of order, what is dropped is counted."""
 
 from __future__ import annotations
 

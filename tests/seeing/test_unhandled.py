@@ -60,7 +60,7 @@ NURSERY = """
 import segue
 import segue.testing
 
-async def fetch(page):
+async def get(page):
     if page == 2:
         await segue.testing.wait_all_tasks_blocked()
         raise LookupError("no page 2")
@@ -72,7 +72,7 @@ async def wait_for(event):
 async def main():
     async with segue.open_nursery() as nursery:
         for page in range(4):
-            nursery.start_soon(fetch, page, name=f"page {page}")
+            nursery.start_soon(get, page, name=f"p{page}")
         nursery.start_soon(wait_for, segue.Event())
 
 segue.run(main())
@@ -91,12 +91,12 @@ def test_a_nursery_says_what_else_ran_in_it(programs: Programs) -> None:
             app.py:19 <module>: segue.run(main())
             ... frames in segue, asyncio ...
         └─ LookupError: no page 2
-             in task 'page 2' (fetch)
+             in task 'p2' (get)
                started by 'Task-1' (main) at app.py:16 main
                        by the program at app.py:19 <module>
-               app.py:7 fetch: raise LookupError("no page 2")
+               app.py:7 get: raise LookupError("no page 2")
                beside it in the nursery of 'Task-1' (main):
-                 3 × 'page 0', 'page 1', 'page 3' (fetch) wait for sleep_forever() at app.py:8 fetch: await segue.sleep_forever()
+                 3 × 'p0', 'p1', 'p3' (get) wait for sleep_forever() at app.py:8 get: await segue.sleep_forever()
                  '__main__.wait_for' (wait_for) waits for event.wait() at app.py:11 wait_for: await event.wait()
         """)
 
@@ -282,7 +282,7 @@ def test_without_tasks_the_traceback_is_pythons(programs: Programs) -> None:
     assert programs.segue(PLAIN, "--explain").err == programs.python(PLAIN).err
 
 
-@pytest.mark.parametrize("program", [AWAITED, MANY.replace("10_000", "5"), CANCELLED], ids=["awaited", "many", "cancelled"])
+@pytest.mark.parametrize("program", [AWAITED, MANY.replace("10_000", "5"), CANCELLED], ids=["one", "many", "cancelled"])
 def test_without_the_option_the_traceback_is_pythons(programs: Programs, program: str) -> None:
     plain, on_segue = programs.python(program).err, programs.segue(program).err
     assert re.sub(r"line \d+", "", on_segue) == re.sub(r"line \d+", "", plain)
@@ -291,7 +291,8 @@ def test_without_the_option_the_traceback_is_pythons(programs: Programs, program
 def test_a_programs_own_hook_stays(programs: Programs) -> None:
     own = "import sys\nsys.excepthook = lambda kind, exc, tb: print('own hook', kind.__name__)\n"
     assert programs.segue(own + AWAITED, "--explain").out == "own hook LookupError\n"
-    assert programs.segue(AWAITED.replace("asyncio.run", own + "asyncio.run"), "--explain").out == "own hook LookupError\n"
+    set_later = AWAITED.replace("asyncio.run", own + "asyncio.run")
+    assert programs.segue(set_later, "--explain").out == "own hook LookupError\n"
 
 
 def test_a_syntax_error_is_shown_as_ever(programs: Programs) -> None:

@@ -9,7 +9,7 @@ use sched::CancelSource;
 
 use crate::cancellation;
 use crate::raw::obj::{call, is_interrupt, raise_object, take_raised, write_unraisable};
-use crate::raw::{Obj, Slot};
+use crate::raw::{task, Obj, Slot};
 
 /// How many exceptions of a group, and how many behind an exception, are named.
 const NAMED: usize = 3;
@@ -113,6 +113,17 @@ static WITNESS: Witness = Witness(Slot::new());
 #[pyfunction(name = "_when_a_task_fails")]
 pub fn when_a_task_fails(witness: Bound<'_, PyAny>) {
     drop(WITNESS.0.replace(Some(Obj::from(witness)).filter(|w| !w.is_none())));
+}
+
+/// The CancelledError that ended a task and that nobody has got yet, which is left there for who awaits the task.
+#[pyfunction(name = "_cancelled_with")]
+pub fn cancelled_with<'py>(task: &Bound<'py, PyAny>) -> Option<Bound<'py, PyAny>> {
+    if !task::is_ours(task.as_ptr()) {
+        return None;
+    }
+    // SAFETY: ours.
+    let s = unsafe { task::state(task.as_ptr()) };
+    Some(s.future.cancelled_exc.obj()?.bound(task.py()))
 }
 
 /// The task `o` is about to end with `exc`. Returns an interrupt that came meanwhile, which is for the loop.

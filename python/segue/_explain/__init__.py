@@ -4,8 +4,9 @@
 |---|---|
 | `words.py` | texts of the program's objects, whatever their methods do |
 | `places.py` | lines of code: of tracebacks and of suspended coroutines, and whose they are |
-| `tasks.py` | tasks: what they are called, who started them, what they wait for, who awaits them, what runs beside them |
+| `tasks.py` | tasks: their names, who started them, what they wait for, who awaits them, what runs beside them |
 | `failures.py` | what is noted of a task when it fails, and found again at its exception |
+| `cancellations.py` | who cancelled |
 | `errors.py` | exceptions: groups as trees, equal ones counted, causes, cancellations |
 | `explanation.py` | both together, as an object |
 | `text.py` | ... as text for people |

@@ -6,13 +6,12 @@ a thousand deep. Nothing here raises because of that, and what is made has a siz
 
 from __future__ import annotations
 
-import asyncio
 import traceback
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from .. import _core
 from . import places
+from .cancellations import Cancelled, cancelled_by
 from .failures import Failure, attributes_of, failures_of
 from .places import Place
 from .tasks import Group, Start, TaskName, Wait
@@ -27,24 +26,6 @@ MOST_MESSAGES = 3
 MOST_NAMES = 5
 LOOKED_AT = 50
 """So many of equal errors are asked for their message."""
-
-
-@dataclass(frozen=True)
-class Cancelled:
-    """Who cancelled."""
-
-    source: str
-    reason: str | None
-    task: str | None
-    place: Place | None
-
-    def as_dict(self) -> dict[str, Any]:
-        return {
-            "source": self.source,
-            "reason": self.reason,
-            "task": self.task,
-            "place": self.place and self.place.as_dict(),
-        }
 
 
 @dataclass(frozen=True)
@@ -234,7 +215,7 @@ def _signature(exc: BaseException | None, level: int) -> Any:
     if level > 5:
         return type(exc)
     at = _TRACEBACK.__get__(exc)
-    lines = []
+    lines: list[tuple[int, int]] = []
     while at is not None and len(lines) < 100:
         lines.append((id(at.tb_frame.f_code), at.tb_lasti))
         at = at.tb_next
@@ -255,32 +236,16 @@ def message_of(exc: BaseException) -> str:
 def _with_suggestion(exc: BaseException) -> str:
     """As tracebacks have it: with the line of a syntax error, and "Did you mean"."""
     told = traceback.TracebackException(type(exc), exc, _TRACEBACK.__get__(exc), lookup_lines=False)
-    told.__notes__ = None  # type: ignore[assignment]  # they are told elsewhere
+    told.__notes__ = None  # they are told elsewhere
     text = "".join(told.format_exception_only()).rstrip("\n")
     return text.removeprefix(f"{type_name(type(exc))}: ")
 
 
 def notes_of(exc: BaseException) -> tuple[str, ...]:
-    notes = attributes_of(exc).get("__notes__")
+    notes: Any = attributes_of(exc).get("__notes__")
     if is_a(notes, list, tuple):
         return tuple(map(text_of, notes[:20]))
     return ()
-
-
-def cancelled_by(exc: BaseException) -> Cancelled | None:
-    if not is_a(exc, asyncio.CancelledError):
-        return None
-    try:
-        info = _core.cancellation(exc)
-    except BaseException:  # of a class whose attributes raise
-        return None
-    if info is None:
-        return None
-    place = None
-    if info.filename is not None and info.lineno is not None:
-        _, _, function = text_of(info).rpartition(f"{info.filename}:{info.lineno} ")
-        place = Place(info.filename, info.lineno, function, places.library_of(info.filename))
-    return Cancelled(info.source, None if info.reason is None else text_of(info.reason), info.task_name, place)
 
 
 def call_chain_of(exc: BaseException) -> tuple[Stretch, ...]:

@@ -6,7 +6,8 @@ import asyncio
 from dataclasses import dataclass
 from typing import Any
 
-from .errors import Cancelled, Error, cancelled_by, error_of
+from .cancellations import Cancelled, who_cancelled
+from .errors import Error, error_of
 from .places import Place, own_line
 from .tasks import (
     Group,
@@ -105,8 +106,8 @@ def explain(what: BaseException | asyncio.Future[Any], *, task: asyncio.Task[Any
     causes. Of a task: where it is and what it waits for, who awaits it, who started it, what runs beside it. `task` is
     the task that an exception ended, for loops that note nothing themselves.
 
-    What was not noted when it happened can't be told: after `explain_errors()`, and under `segue run --explain`, all is.
-    Works on any asyncio loop. Never raises because of what the program's objects do, and retrieves no exception.
+    What was not noted when it happened can't be told: after `explain_errors()`, and under `segue run --explain`, all is
+    noted. Works on any asyncio loop. Never raises because of what the program's objects do, and retrieves no exception.
     """
     if isinstance(what, BaseException):
         return _of_exception(what, task)
@@ -141,15 +142,7 @@ def _of_task(task: asyncio.Task[Any]) -> Explanation:
         in_a_circle,
         tuple(wait_of(other) for other in awaited_by(task)),
         group_of(task),
-        _who_cancelled(task) if done and task.cancelled() else None,
+        who_cancelled(task) if done and task.cancelled() else None,
     )
     error = None if failure is None else error_of(failure, state.task, state.started_by)
     return Explanation(error, state, is_recorded())
-
-
-def _who_cancelled(task: asyncio.Task[Any]) -> Cancelled | None:
-    try:
-        task.exception()
-    except asyncio.CancelledError as exc:
-        return cancelled_by(exc)
-    return None

@@ -1,9 +1,9 @@
 """What is noted of a task at the moment when it fails: later nobody knows any more what ran beside it and who waited.
 
 The core calls `note` with each task of Segue's that fails or was cancelled, while errors are explained
-(`reporting.explain_errors`), before those that await it are woken. The note hangs on the exception, so that it is there as long as somebody can ask, and not
-longer. An exception that passes through several tasks, each awaiting the other, has one note of each; how long its
-traceback was each time says which of its frames are whose.
+(`reporting.explain_errors`), before those that await it are woken. The note hangs on the exception, so that it is there
+as long as somebody can ask, and not longer. An exception that passes through several tasks, each awaiting the other,
+has one note of each; how long its traceback was each time says which of its frames are whose.
 """
 
 from __future__ import annotations
@@ -14,8 +14,20 @@ from dataclasses import dataclass
 from typing import Any
 
 from .. import _core
-from . import places
-from .tasks import Group, Start, TaskName, Wait, awaited_by, group_of, name_of, is_in_record, recorded_starts, starts_of, wait_of
+from . import cancellations, places
+from .tasks import (
+    Group,
+    Start,
+    TaskName,
+    Wait,
+    awaited_by,
+    group_of,
+    is_in_record,
+    name_of,
+    recorded_starts,
+    starts_of,
+    wait_of,
+)
 from .words import is_a
 
 MOST_NOTES = 50
@@ -69,6 +81,7 @@ def _failure(task: asyncio.Task[Any], exc: BaseException) -> Failure:
     depth = places.depth(exc.__traceback__)
     starts = () if is_in_record(name.id) else tuple(starts_of(task))
     if is_a(exc, asyncio.CancelledError):
+        cancellations.note(task, exc)
         # Thousands may be cancelled at once, and nobody wonders what the others did then.
         return Failure(name, depth, starts, None, ())
     return Failure(

@@ -52,7 +52,8 @@ class Place:
 
 def short(file: str) -> str:
     """As short as it is still found: from where the program was started, or as it is imported."""
-    starts = (os.path.join(start, "") for start in (_started_in, *sys.path) if isinstance(start, str) and len(start) > 1)
+    folders = (folder for folder in (_started_in, *sys.path) if isinstance(folder, str) and len(folder) > 1)
+    starts = (os.path.join(folder, "") for folder in folders)
     return file[max((len(start) for start in starts if file.startswith(start)), default=0) :]
 
 

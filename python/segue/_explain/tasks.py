@@ -173,6 +173,8 @@ def current() -> asyncio.Task[Any] | None:
 # ---- who started it --------------------------------------------------------------------------------------------------
 
 
+_MACHINERY = {"_Run.init"}
+"""Coroutines that `segue.trio.run` runs the program in."""
 _log: Any = None
 
 
@@ -202,6 +204,8 @@ def recorded_starts(task: int) -> list[Start]:
     entry = log.task(task) if log is not None else None
     while entry is not None and len(found) < MOST_ANCESTORS:
         parent = log.task(entry["parent"]) if entry["parent"] else None
+        if parent is not None and parent["coroutine"] in _MACHINERY:
+            parent = None
         by = TaskName(parent["id"], parent["name"], parent["coroutine"]) if parent else None
         place = _place_of_words(entry["site"])
         if by is None and place is None:
@@ -313,7 +317,8 @@ def awaited_by(task: asyncio.Future[Any]) -> list[asyncio.Task[Any]]:
                 continue
             seen.add(id(other))
             if isinstance(other, asyncio.Task):
-                found.append(other)
+                if coroutine_name(other) not in _MACHINERY:
+                    found.append(other)
             else:
                 left.append(other)
     return found

@@ -10,7 +10,7 @@ _IN_ASCII = str.maketrans({"×": "x", "├": "|", "─": "-", "└": "`", "│":
 
 
 def wants_color(stream: Any) -> bool:
-    """As CPython decides it for its tracebacks: PYTHON_COLORS, NO_COLOR, FORCE_COLOR, TERM=dumb, else on terminals only."""
+    """As CPython decides it for tracebacks: PYTHON_COLORS, NO_COLOR, FORCE_COLOR, TERM=dumb; else on terminals."""
     if not sys.flags.ignore_environment:
         if os.environ.get("PYTHON_COLORS") in ("0", "1"):
             return os.environ["PYTHON_COLORS"] == "1"

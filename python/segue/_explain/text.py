@@ -8,7 +8,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from itertools import groupby
 
-from .errors import MOST_MESSAGES, Cancelled, Error, Stretch
+from .cancellations import Cancelled
+from .errors import MOST_MESSAGES, Error, Stretch
 from .explanation import Explanation, TaskState
 from .places import Place
 from .tasks import Alike, Group, Start, TaskName, Wait

@@ -36,17 +36,24 @@ def explanation_for(record: logging.LogRecord) -> Explanation | None:
 class Formatter(logging.Formatter):
     """One line for each record, in words or as JSON, with the task that logged it.
 
-    `style="text"`: time, level, task, logger and message; exceptions as `segue.inspect.explain` has them where that says
-    more than Python's traceback. Further lines of a message are indented, so that nobody can forge a line, and control
-    characters are escaped. `style="json"`: an object with `ts` (UTC, ISO 8601), `level`, `logger`, `message`, `task`,
-    `task_id`, `nursery`, `place`, and where there are any `exception` (as `Explanation.as_dict()["error"]`), `stack` and
-    `extra`, the program's own fields. What isn't JSON is given as its `repr()`.
+    `style="text"`: time, level, task, logger and message; exceptions as `segue.inspect.explain` has them where that
+    says more than Python's traceback. Further lines of a message are indented, so that nobody can forge a line, and
+    control characters are escaped.
 
-    `color="auto"` decides by standard error: coloured on a terminal, unless NO_COLOR is set; FORCE_COLOR colours always.
+    `style="json"`: an object with `ts` (UTC, ISO 8601), `level`, `logger`, `message`, `task`, `task_id`, `nursery`,
+    `place`, and where there are any `exception` (as `Explanation.as_dict()["error"]`), `stack` and `extra`, the
+    program's own fields. What isn't JSON is given as its `repr()`.
+
+    `color="auto"` decides by standard error: coloured on a terminal, unless NO_COLOR is set; FORCE_COLOR colours
+    always.
     """
 
     def __init__(
-        self, style: Literal["text", "json"] = "text", *, color: bool | Literal["auto"] = "auto", datefmt: str | None = None
+        self,
+        style: Literal["text", "json"] = "text",
+        *,
+        color: bool | Literal["auto"] = "auto",
+        datefmt: str | None = None,
     ) -> None:
         super().__init__(datefmt=datefmt)
         if style not in ("text", "json"):

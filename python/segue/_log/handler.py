@@ -125,8 +125,8 @@ class Handler(logging.Handler):
         formatter = self.target.formatter
         kind, exc, tb = exc_info
         if isinstance(formatter, Formatter):
-            record.explanation = explanation_for(record)
-            if formatter.is_json or (record.explanation is not None and record.explanation.says_more):
+            found = record.__dict__["explanation"] = explanation_for(record)
+            if formatter.is_json or (found is not None and found.says_more):
                 return
         if record.exc_text:
             return
@@ -344,7 +344,7 @@ _held: list[Any] = []
 
 
 def _before_fork() -> None:
-    """Not in the middle of a record: the child would have half of it in its buffer, or a lock that nobody gives back."""
+    """Not in the middle of a record: the child would have half of it, or a lock that nobody gives back."""
     for handler in list(_handlers):
         if handler._writer == threading.get_ident():
             continue  # the target itself forks
