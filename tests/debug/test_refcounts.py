@@ -26,7 +26,10 @@ from typing import Any
 
 import pytest
 import segue
+import segue.log
 import trustme
+from segue._explain import failures
+from segue.inspect import explain
 
 # A leak of one object in each round shows as ROUNDS more in each window of ROUNDS.
 WARM_UP = 5
@@ -117,6 +120,35 @@ async def future_failed() -> None:
     future.set_exception(ValueError("expected"))
     with contextlib.suppress(ValueError):
         await future
+
+
+@path
+async def failures_explained() -> None:
+    async def fail() -> None:
+        await asyncio.sleep(0)
+        raise LookupError("expected")
+
+    async def wait() -> None:
+        await asyncio.Event().wait()
+
+    failures.start_noting()
+    try:
+        async with segue.open_nursery() as nursery:
+            for _ in range(5):
+                nursery.start_soon(fail)
+                nursery.start_soon(wait)
+    except* LookupError as group:
+        assert str(explain(group)).startswith("ExceptionGroup: unhandled errors in a nursery")
+    finally:
+        failures.stop_noting()
+
+
+@path
+async def records_through_a_handler() -> None:
+    handler = segue.log.Handler(logging.NullHandler(), capacity=3)
+    for number in range(10):
+        handler.handle(logging.LogRecord("x", logging.INFO, __file__, 1, "%d", (number,), None))
+    handler.close()
 
 
 @path

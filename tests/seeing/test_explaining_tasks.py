@@ -224,6 +224,23 @@ def test_who_cancelled_a_task() -> None:
     assert "cancelled by Task.cancel (no more work), task 'Task-" in found.text()
 
 
+def test_explaining_leaves_a_cancellation_to_whom_it_is_for(run: Run) -> None:
+    async def main() -> BaseException:
+        task = asyncio.create_task(consume(asyncio.Queue()), name="consumer")
+        await turns()
+        task.cancel("enough")
+        await asyncio.wait([task])
+        assert "is cancelled" in str(explain(task))
+        try:
+            return await task  # type: ignore[return-value]
+        except asyncio.CancelledError as exc:
+            return exc
+
+    exc = run(main())
+    functions = [frame.function for frame in explain(exc).error.call_chain[0].frames]  # type: ignore[union-attr]
+    assert "consume" in functions
+
+
 def test_explaining_retrieves_nothing(run: Run) -> None:
     """asyncio still says that nobody has asked for the exception."""
     said: list[str] = []

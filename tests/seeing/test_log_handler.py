@@ -430,6 +430,12 @@ def test_a_target_that_hangs_does_not_keep_the_program(programs: Programs) -> No
         log.addHandler(segue.log.Handler(Hangs()))
         for number in range(5):
             log.warning("%d", number)
+
+        class Last:
+            def __del__(self):
+                log.warning("at the very end")
+
+        last = Last()
         """
     )
     assert said.status == 0

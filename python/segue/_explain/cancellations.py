@@ -56,7 +56,7 @@ def note(task: asyncio.Task[Any], exc: BaseException) -> None:
 
 
 def who_cancelled(task: asyncio.Task[Any]) -> Cancelled | None:
-    """Of a task that was cancelled. `task.exception()` would say it too, but only once, and not to others afterwards."""
+    """Of a task that was cancelled. `task.exception()` would say it too, but take it from whoever awaits the task."""
     if (noted := _noted.get(task)) is not None:
         return noted
     if type(task) is _core.Task and (exc := _core._cancelled_with(task)) is not None:

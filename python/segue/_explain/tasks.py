@@ -23,6 +23,8 @@ from .words import repr_of, safely
 MOST_ANCESTORS = 20
 MOST_AWAITING = 20
 MOST_NAMES = 5
+MOST_COUNTED = 100
+"""Of what `gather` waits for: each of thousands that fail looks at who awaits it."""
 MOST_BESIDES = 10_000
 """So many of the tasks beside one are looked at."""
 
@@ -275,6 +277,8 @@ def waits_for(task: asyncio.Task[Any], stack: list[Place]) -> str:
     if type(awaited) is _core.Wait:
         return repr_of(awaited).strip("<>").partition(",")[0]
     if isinstance(awaited, asyncio.Future) and (children := getattr(awaited, "_children", None)):
+        if len(children) > MOST_COUNTED:
+            return f"gather of {len(children):,}"
         left = sum(not child.done() for child in children)
         return f"gather: {left} of {len(children)}"
     own = max((number for number, place in enumerate(stack) if place.library is None), default=-1)

@@ -221,36 +221,50 @@ class Handler(logging.Handler):
         self._report_dropped()
 
     def _next(self) -> Any:
-        """What has waited longest."""
-        while True:
-            first, oldest = None, -1
-            for waiting in list(self._queues.values()):
-                try:
-                    number = waiting[0][0]
-                except IndexError:
-                    continue
-                if first is None or number < oldest:
-                    first, oldest = waiting, number
-            if first is None:
-                return None
+        """What has waited longest; None if nothing waits."""
+        while (found := self._oldest()) is not None:
+            number, waiting = found
+            # Looked at again: while the queues were looked at one after the other, a thread may have put a record into
+            # one that was already passed, and its next record into one that was not. What comes twice is the oldest.
+            if self._oldest() != found:
+                continue
             try:
-                return first.popleft()[1]
+                entry = waiting.popleft()
             except IndexError:  # it had to make room
                 continue
+            if entry[0] == number:
+                return entry[1]
+            waiting.appendleft(entry)
+        return None
+
+    def _oldest(self) -> tuple[int, deque[tuple[int, Any]]] | None:
+        """The lowest number at the head of a queue, and the queue."""
+        number, oldest = -1, None
+        for waiting in list(self._queues.values()):
+            try:
+                first = waiting[0][0]
+            except IndexError:
+                continue
+            if oldest is None or first < number:
+                number, oldest = first, waiting
+        return None if oldest is None else (number, oldest)
 
     def _write(self, record: logging.LogRecord) -> None:
-        with self._writing:
-            self._writer = threading.get_ident()
-            try:
-                if isinstance(record.exc_text, traceback.TracebackException):
-                    record.exc_text = "".join(record.exc_text.format()).rstrip("\n")
-                if record.levelno >= self.target.level:
-                    self.target.handle(record)
-            except Exception:
-                self.target.handleError(record)
-            finally:
-                self._writer = None
-                self._written += 1
+        if not self._writing.acquire(timeout=_PATIENCE):
+            _say(f"segue.log: {self.target!r} is stuck, so this is not written: {record.getMessage()}")
+            return
+        self._writer = threading.get_ident()
+        try:
+            if isinstance(record.exc_text, traceback.TracebackException):
+                record.exc_text = "".join(record.exc_text.format()).rstrip("\n")
+            if record.levelno >= self.target.level:
+                self.target.handle(record)
+        except Exception:
+            self.target.handleError(record)
+        finally:
+            self._writer = None
+            self._written += 1
+            self._writing.release()
 
     def _report_dropped(self) -> None:
         with self._counting:
