@@ -7,6 +7,7 @@ import faulthandler
 import os
 import pty
 import re
+import signal
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -16,6 +17,9 @@ from typing import Any
 
 import pytest
 import segue
+
+# Started by nohup or a shell's `&`, the tests would hand an ignored SIGINT on to every program.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 HANG = 120.0
 TIMEOUT = 60
