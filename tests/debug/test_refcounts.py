@@ -125,20 +125,18 @@ async def future_failed() -> None:
 @path
 async def failures_explained() -> None:
     async def fail() -> None:
-        await asyncio.sleep(0)
         raise LookupError("expected")
-
-    async def wait() -> None:
-        await asyncio.Event().wait()
 
     failures.start_noting()
     try:
-        async with segue.open_nursery() as nursery:
-            for _ in range(5):
-                nursery.start_soon(fail)
-                nursery.start_soon(wait)
-    except* LookupError as group:
-        assert str(explain(group)).startswith("ExceptionGroup: unhandled errors in a nursery")
+        tasks = [asyncio.create_task(fail()), asyncio.create_task(asyncio.Event().wait())]
+        waiting = asyncio.gather(*tasks)
+        with contextlib.suppress(LookupError):
+            await waiting
+        tasks[1].cancel()
+        await asyncio.wait(tasks)
+        assert "beside it in the gather()" in str(explain(tasks[0]))
+        assert "cancelled by Task.cancel" in str(explain(tasks[1]))
     finally:
         failures.stop_noting()
 
