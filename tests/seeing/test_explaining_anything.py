@@ -42,7 +42,7 @@ class HostileCancelled(asyncio.CancelledError):
 
 class Meta(type):
     def __getattribute__(cls, name: str) -> Any:
-        if name in ("__module__", "__qualname__"):
+        if Hostile.is_hostile and name in ("__module__", "__qualname__"):
             raise ValueError("no name")
         return super().__getattribute__(name)
 
