@@ -21,7 +21,7 @@ import segue
 # Started by nohup or a shell's `&`, the tests would hand an ignored SIGINT on to every program.
 signal.signal(signal.SIGINT, signal.default_int_handler)
 
-HANG = 120.0
+HANG = 280.0
 TIMEOUT = 60
 LOOPS: dict[str, Callable[[], asyncio.AbstractEventLoop]] = {
     "asyncio": asyncio.SelectorEventLoop,
