@@ -86,10 +86,11 @@ SECTIONS: dict[str, list[str]] = {
         "StapledStream",
         "aclose_forcefully",
     ],
+    "Recording": ["record"],
     "Processes, files, signals": ["run_process", "Process", "open_file", "wrap_file", "open_signal_receiver"],
     "Tasks and futures": ["Task", "Future"],
 }
-MODULES = ["to_thread", "from_thread", "abc", "socket", "testing", "lowlevel"]
+MODULES = ["inspect", "log", "to_thread", "from_thread", "abc", "socket", "testing", "lowlevel"]
 """Each a section of its own. What one of them shows that another place documents is named there only."""
 LEFT_OUT = {"__version__", "trio", *MODULES}
 INHERITED = {

@@ -7,7 +7,7 @@ nothing, and what it offers is loaded when it is first used, so that `segue run`
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from . import abc, from_thread, lowlevel, socket, testing, to_thread, trio
+    from . import abc, from_thread, inspect, log, lowlevel, socket, testing, to_thread, trio
     from ._background import background
     from ._core import (
         Cancellation,
@@ -116,7 +116,9 @@ __all__ = [
     "fail_at",
     "from_thread",
     "gather",
+    "inspect",
     "install",
+    "log",
     "lowlevel",
     "map_unordered",
     "move_on_after",
@@ -225,7 +227,7 @@ _WHERE = {
 }
 
 
-_MODULES = frozenset({"abc", "from_thread", "lowlevel", "socket", "testing", "to_thread", "trio"})
+_MODULES = frozenset({"abc", "from_thread", "inspect", "log", "lowlevel", "socket", "testing", "to_thread", "trio"})
 
 
 def _load(name: str) -> Any:

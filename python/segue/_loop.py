@@ -160,6 +160,8 @@ class EventLoop(_core.LoopCore, TlsMethods, SocketMethods, _AsyncioLoop):
         _finish_token(self)
         super().close()
         self._close_core()
+        if (log := sys.modules.get("segue._log.handler")) is not None:
+            log.flush_all()
 
     def _ensure_fd_no_transport(self, fd: Any) -> None:
         transport = self._owner_of(fd)

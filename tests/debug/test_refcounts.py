@@ -26,7 +26,10 @@ from typing import Any
 
 import pytest
 import segue
+import segue.log
 import trustme
+from segue._explain import failures
+from segue.inspect import explain
 
 # A leak of one object in each round shows as ROUNDS more in each window of ROUNDS.
 WARM_UP = 5
@@ -117,6 +120,33 @@ async def future_failed() -> None:
     future.set_exception(ValueError("expected"))
     with contextlib.suppress(ValueError):
         await future
+
+
+@path
+async def failures_explained() -> None:
+    async def fail() -> None:
+        raise LookupError("expected")
+
+    failures.start_noting()
+    try:
+        tasks = [asyncio.create_task(fail()), asyncio.create_task(asyncio.Event().wait())]
+        waiting = asyncio.gather(*tasks)
+        with contextlib.suppress(LookupError):
+            await waiting
+        tasks[1].cancel()
+        await asyncio.wait(tasks)
+        assert "beside it in the gather()" in str(explain(tasks[0]))
+        assert "cancelled by Task.cancel" in str(explain(tasks[1]))
+    finally:
+        failures.stop_noting()
+
+
+@path
+async def records_through_a_handler() -> None:
+    handler = segue.log.Handler(logging.NullHandler(), capacity=3)
+    for number in range(10):
+        handler.handle(logging.LogRecord("x", logging.INFO, __file__, 1, "%d", (number,), None))
+    handler.close()
 
 
 @path

@@ -1,12 +1,15 @@
-//! Why a task failed or was cancelled, in one line of words that keep nothing alive.
+//! Why a task failed or was cancelled, in one line of words that keep nothing alive; and who is told of every failure.
 
 use pyo3::exceptions::{PyBaseExceptionGroup, PyException};
+use pyo3::ffi::PyObject;
 use pyo3::intern;
 use pyo3::prelude::*;
 use pyo3::types::{PyTuple, PyType};
 use sched::CancelSource;
 
 use crate::cancellation;
+use crate::raw::obj::{call, is_interrupt, raise_object, take_raised, write_unraisable};
+use crate::raw::{task, Obj, Slot};
 
 /// How many exceptions of a group, and how many behind an exception, are named.
 const NAMED: usize = 3;
@@ -97,4 +100,52 @@ fn leaves<'py>(group: &Bound<'py, PyAny>) -> PyResult<(Vec<Bound<'py, PyAny>>, u
         }
     }
     Ok((found, count))
+}
+
+/// Called with every task of ours that fails or was cancelled and its exception: `segue._explain`, while errors are explained;
+/// else empty.
+struct Witness(Slot);
+// SAFETY: touched with the GIL held only.
+unsafe impl Sync for Witness {}
+static WITNESS: Witness = Witness(Slot::new());
+
+/// Sets what is called with each task that ends with an exception, and that, before those that await it are woken. None: nothing.
+#[pyfunction(name = "_when_a_task_fails")]
+pub fn when_a_task_fails(witness: Bound<'_, PyAny>) {
+    drop(WITNESS.0.replace(Some(Obj::from(witness)).filter(|w| !w.is_none())));
+}
+
+/// The CancelledError that ended a task and that nobody has got yet, which is left there for who awaits the task.
+#[pyfunction(name = "_cancelled_with")]
+pub fn cancelled_with<'py>(task: &Bound<'py, PyAny>) -> Option<Bound<'py, PyAny>> {
+    if !task::is_ours(task.as_ptr()) {
+        return None;
+    }
+    // SAFETY: ours.
+    let s = unsafe { task::state(task.as_ptr()) };
+    Some(s.future.cancelled_exc.obj()?.bound(task.py()))
+}
+
+/// The task `o` is about to end with `exc`. Returns an interrupt that came meanwhile, which is for the loop.
+#[inline(always)]
+pub fn witness(o: *mut PyObject, exc: &Obj) -> Option<Obj> {
+    if WITNESS.0.is_set() {
+        return tell(o, exc);
+    }
+    None
+}
+
+#[cold]
+fn tell(o: *mut PyObject, exc: &Obj) -> Option<Obj> {
+    let witness = WITNESS.0.obj()?;
+    if call(witness.as_ptr(), &[o, exc.as_ptr()]).is_ok() {
+        return None;
+    }
+    let raised = take_raised()?;
+    if is_interrupt(raised.as_ptr()) {
+        return Some(raised);
+    }
+    let _set = raise_object(raised);
+    write_unraisable(o);
+    None
 }

@@ -82,6 +82,8 @@ fn _core(m: &Bound<'_, PyModule>) -> PyResult<()> {
     m.add_function(wrap_pyfunction!(recorder::record_every_loop, m)?)?;
     m.add_function(wrap_pyfunction!(places_for_tests::frames, m)?)?;
     m.add_class::<places_for_tests::PlacesForTests>()?;
+    m.add_function(wrap_pyfunction!(failure::when_a_task_fails, m)?)?;
+    m.add_function(wrap_pyfunction!(failure::cancelled_with, m)?)?;
     m.add_class::<cancel_scope::CancelScope>()?;
     m.add_class::<cancellation::Cancellation>()?;
     structured::add_to(m)?;

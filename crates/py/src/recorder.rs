@@ -363,18 +363,26 @@ impl TaskLog {
         let log = self.log.borrow();
         let out = PyList::empty(py);
         for task in log.tasks() {
-            let d = group(py, &log, &task.what)?;
-            d.set_item("id", task.key)?;
-            d.set_item("parent", task.parent)?;
-            match &task.name {
-                Name::Given(name) => d.set_item("name", &**name)?,
-                Name::Number(number) => d.set_item("name", format!("Task-{number}"))?,
-            }
-            d.set_item("ended", task.ended)?;
-            d.set_item("never_retrieved", task.never_retrieved)?;
-            out.append(d)?;
+            out.append(one(py, &log, task)?)?;
         }
         Ok(out)
+    }
+
+    /// A task's id, as in `tasks`; 0 for one that isn't recorded.
+    fn id_of(&self, task: &Bound<'_, PyAny>) -> PyResult<Key> {
+        if !task::is_ours(task.as_ptr()) {
+            return self.foreign.bind(task.py()).call_method1("get", (task, 0))?.extract();
+        }
+        // SAFETY: ours.
+        let s = unsafe { task::state(task.as_ptr()) };
+        Ok(of(s).map_or(0, |recorder| recorder.base + s.id.get()))
+    }
+
+    /// The task with that id, as in `tasks`; None if it isn't kept.
+    fn task<'py>(&self, py: Python<'py>, id: Key) -> PyResult<Option<Bound<'py, PyDict>>> {
+        let mut log = self.log.borrow_mut();
+        let Some(found) = log.task(id).cloned() else { return Ok(None) };
+        one(py, &log, &found).map(Some)
     }
 
     /// A pending task's id, as in `tasks`, and where it is suspended: "file:line function", or "".
@@ -415,6 +423,19 @@ impl TaskLog {
         }
         Ok(())
     }
+}
+
+fn one<'py>(py: Python<'py>, log: &trace::TaskLog, task: &trace::tasks::Task) -> PyResult<Bound<'py, PyDict>> {
+    let d = group(py, log, &task.what)?;
+    d.set_item("id", task.key)?;
+    d.set_item("parent", task.parent)?;
+    match &task.name {
+        Name::Given(name) => d.set_item("name", &**name)?,
+        Name::Number(number) => d.set_item("name", format!("Task-{number}"))?,
+    }
+    d.set_item("ended", task.ended)?;
+    d.set_item("never_retrieved", task.never_retrieved)?;
+    Ok(d)
 }
 
 fn group<'py>(py: Python<'py>, log: &trace::TaskLog, what: &trace::tasks::Alike) -> PyResult<Bound<'py, PyDict>> {

@@ -15,6 +15,7 @@ Runs async Python on an event loop written in Rust.
 commands
   segue run app.py           run a program as python would, on Segue's loop
   segue run --report app.py  ... and say at exit which tasks failed, where they were started and why
+  segue run --explain app.py ... and have a failure say in which task it was, and who started, awaited, cancelled it
   segue info                 what this installation is, and what on this machine would hold it back
 
   segue run --help           everything `run` takes (-m, -c, package.module:function, python's options)

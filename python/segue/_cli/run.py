@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 INJECT = os.path.join(os.path.dirname(os.path.abspath(__file__)), "inject")
 
 USAGE = """\
-usage: segue run [--report] [--record FILE] [python options] program [argument ...]
+usage: segue run [--report] [--explain] [--record FILE] [python options] program [argument ...]
 
 Runs a program as python would, with Segue's event loop under every asyncio.run in it.
 
@@ -31,6 +31,9 @@ options
   --report                   at exit, print each failed task, where it was started and why it failed,
                              tasks that were cancelled or never finished, and the tree of tasks as a
                              Mermaid diagram
+  --explain                  when something fails and nobody handles it, say in which task, who awaited and
+                             started that, what ran beside it and who cancelled it, instead of a traceback
+                             (or SEGUE_EXPLAIN=1 in the environment; =all shows libraries' frames too)
   --record FILE              write down what every task does; look at it with `segue view FILE`
   --trio                     for a program written for Trio: in its process `import trio` gives segue.trio,
                              and trio.run runs it on Segue
@@ -59,6 +62,7 @@ class CommandLine:
 
     def __init__(self, argv: list[str]) -> None:
         self.report = False
+        self.explain = os.environ.get("SEGUE_EXPLAIN", "0") not in ("", "0")
         self.trio = False
         self.record = ""
         self.help = False
@@ -74,6 +78,9 @@ class CommandLine:
                 del rest[0]
             elif rest[0] == "--report":
                 self.report = True
+                del rest[0]
+            elif rest[0] == "--explain":
+                self.explain = True
                 del rest[0]
             elif rest[0] == "--record" and len(rest) > 1 or rest[0].startswith("--record="):
                 first, equals, path = rest.pop(0).partition("=")
@@ -150,10 +157,16 @@ def main(argv: list[str]) -> int:
     _exec_with_startup_hook(line)
 
 
+def _settings(line: CommandLine) -> list[str]:
+    """Segue's own options, as `_segue_program.activate` takes them."""
+    chosen = {"report": line.report, "explain": line.explain, "trio": line.trio}
+    return [name for name, is_chosen in chosen.items() if is_chosen]
+
+
 def _exec_with_startup_hook(line: CommandLine) -> NoReturn:
     environment = dict(os.environ)
     pythonpath = environment.get("PYTHONPATH")
-    environment["_SEGUE_RUN"] = ",".join(["report"] * line.report + ["trio"] * line.trio)
+    environment["_SEGUE_RUN"] = ",".join(_settings(line))
     environment["PYTHONPATH"] = INJECT
     if pythonpath is not None:
         environment["_SEGUE_RUN_PYTHONPATH"] = pythonpath
@@ -166,6 +179,6 @@ def _exec_from_c(line: CommandLine) -> NoReturn:
     kind, target = line.kind or "path", line.target or "-"
     code = (
         f"import sys; sys.path.insert(0, {INJECT!r}); import _segue_run_here; sys.path.remove({INJECT!r}); "
-        f"_segue_run_here.main({line.as_given!r}, {line.report!r}, {line.trio!r})"
+        f"_segue_run_here.main({line.as_given!r}, {_settings(line)!r})"
     )
     os.execv(sys.executable, [sys.executable, *line.flags, "-c", code, kind, target, *line.args])

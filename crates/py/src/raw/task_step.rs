@@ -361,15 +361,21 @@ fn tell_lots_and_nurseries(o: *mut PyObject, s: &TaskState, exc: Option<&Obj>) -
 }
 
 fn raised(o: *mut PyObject, s: &TaskState, exc: Obj) -> R<()> {
+    let interrupt = crate::failure::witness(o, &exc);
+    let and_interrupt = |done: R<()>| match interrupt {
+        Some(interrupt) if done.is_ok() => Err(raise_object(interrupt)),
+        _ => done,
+    };
     if is_instance(exc.as_ptr(), globals().cancelled_error) {
         finished(o, s, CANCELLED, Some(&exc));
         let message = s.future.cancel_message.obj();
         s.future.cancelled_exc.set(exc.clone());
         let done = future::cancel_on(o, message).and_then(|_| crate::recorder::cancelled(o, s, &exc));
-        return ended(o, s, done, Some(&exc));
+        return ended(o, s, and_interrupt(done), Some(&exc));
     }
     finished(o, s, EXCEPTION, Some(&exc));
     let done = future::set_exception_on(o, exc.as_ptr()).and_then(|()| crate::recorder::failed(o, s, &exc));
+    let done = and_interrupt(done);
     let of_nursery = s.nursery.is_set();
     ended(o, s, done, Some(&exc))?;
     // A nursery passes it on, to its parent.

@@ -20,7 +20,7 @@ from _frozen_importlib_external import PathFinder
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterable
     from importlib.machinery import ModuleSpec
     from types import ModuleType
     from typing import Any
@@ -30,23 +30,22 @@ HERE = os.path.dirname(os.path.abspath(__file__))
 PACKAGE_PARENT = os.path.dirname(os.path.dirname(os.path.dirname(HERE)))
 
 _active = False
-_report = False
-_trio = False
+_settings: frozenset[str] = frozenset()
 
 
-def activate(report: bool = False, trio: bool = False) -> None:
-    """Lead this process's asyncio to Segue, now or as soon as it is imported; with `trio`, also `import trio`.
+def activate(settings: Iterable[str] = ()) -> None:
+    """Lead this process's asyncio to Segue, now or as soon as it is imported; with "trio", also `import trio`.
 
-    A second call does nothing.
+    The other settings: "report" and "explain". A second call does nothing.
     """
-    global _active, _report, _trio
+    global _active, _settings
     if _active:
         return
-    _active, _report, _trio = True, report, trio
+    _active, _settings = True, frozenset(settings)
     sys.meta_path.insert(0, _ImportWatch())
-    if trio:
+    if "trio" in _settings:
         sys.meta_path.insert(0, _TrioFinder())
-    if report:
+    if "report" in _settings:
         import atexit
 
         # First registered is last called: the report comes after everything the program says at exit.
@@ -100,7 +99,7 @@ _ChangingLoader.exec_module.__code__ = _ChangingLoader.exec_module.__code__.repl
 
 def is_for_trio() -> bool:
     """Whether the program is one for Trio."""
-    return _trio
+    return "trio" in _settings
 
 
 class _TrioFinder:
@@ -140,10 +139,14 @@ def _after_asyncio(asyncio: ModuleType) -> None:
 def _after_segue(segue: ModuleType) -> None:
     import asyncio
 
-    if _report:
+    if "report" in _settings:
         from segue._cli import report
 
         report.start_recording()
+    if "explain" in _settings:
+        from segue.inspect import explain_errors
+
+        explain_errors()
     _replace_stdlib_loop(asyncio, segue.EventLoop)
 
 
@@ -175,9 +178,9 @@ class _ActivateOnLoad:
             "sys.path.insert(0, here)\n"
             "try: import _segue_program\n"
             "finally: sys.path.remove(here)\n"
-            "_segue_program.activate(trio=trio)\n"
+            "_segue_program.activate(settings)\n"
         )
-        return exec, (code, {"here": HERE, "trio": _trio})
+        return exec, (code, {"here": HERE, "settings": sorted(_settings - {"report"})})
 
 
 def _after_multiprocessing_spawn(spawn: ModuleType) -> None:

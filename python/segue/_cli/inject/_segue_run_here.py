@@ -18,12 +18,12 @@ if TYPE_CHECKING:
     from typing import Any, NoReturn
 
 
-def main(command_line: list[str], report: bool, trio: bool) -> None:
+def main(command_line: list[str], settings: list[str]) -> None:
     """Run what sys.argv names (`kind target arg…`) as `__main__`, as `python <command_line>` would.
 
     Differences from Python's own run of it: stack dumps (not tracebacks) show two frames more at the bottom.
     """
-    _segue_program.activate(report, trio)
+    _segue_program.activate(settings)
     kind, target, *args = sys.argv[1:]
     sys.orig_argv[1:] = command_line
     program = sys.modules["__main__"]

@@ -21,7 +21,7 @@ if _settings is not None:
         os.environ["PYTHONPATH"] = _pythonpath
     import _segue_program  # type: ignore[import-not-found]  # beside this file, which is on sys.path
 
-    _segue_program.activate(report="report" in _settings.split(","), trio="trio" in _settings.split(","))
+    _segue_program.activate(_settings.split(","))
 
 if _here in sys.path:
     sys.path.remove(_here)
