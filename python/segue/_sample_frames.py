@@ -1,4 +1,4 @@
-"""Frames and coroutines of which everything is known, made for the core to measure: where the interpreter keeps what it knows of them.
+"""Frames and coroutines of which everything is known: where the interpreter keeps what of them.
 
 Called once, when something is recorded for the first time; see `crates/py/src/raw/frame_layout.rs`.
 """
@@ -89,7 +89,8 @@ def coroutines(look: Callable[[list[Suspended], list[Any], list[Any], list[tuple
     to_close: list[Any] = []
     try:
         first, second, generator, async_generator = _waits(), _waits_below(), _waits_from(), _generates()
-        step, throw, following = async_generator.asend(None), async_generator.athrow(ValueError), anext(async_generator, None)
+        step, throw = async_generator.asend(None), async_generator.athrow(ValueError)
+        following = anext(async_generator, None)
         not_begun = [_waits(), _waits_below()]
         ended, closed = [_waits(), _waits_below()], [_waits(), _waits_below()]
         to_close += [first, second, generator, *not_begun, *ended, *closed, step, throw, following, first.__await__()]

@@ -1,6 +1,7 @@
 """Run by test_running_frames.py: frames are evaluated by a function of our own, which only calls the interpreter's.
 
-In machine code, since what a function in Python did would be evaluated by it again. Says "right" if the places of tasks are.
+In machine code, since what a function in Python did would be evaluated by it again. Says "right" if the places of
+tasks are.
 """
 
 from __future__ import annotations

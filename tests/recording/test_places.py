@@ -1,4 +1,4 @@
-"""Which line is the program's own: the same whether frames are read or Python's API is asked, and with one number each time."""
+"""Which line is the program's own: the same whether frames are read or Python's API is asked, with one number each."""
 
 from __future__ import annotations
 

@@ -149,7 +149,8 @@ def test_while_traced(how: str) -> None:
 
 
 def events() -> list[str]:
-    return ["LINE", "INSTRUCTION", "PY_START", "PY_RESUME", "PY_YIELD", "CALL", "BRANCH"] if sys.version_info >= (3, 12) else []
+    events = ["LINE", "INSTRUCTION", "PY_START", "PY_RESUME", "PY_YIELD", "CALL", "BRANCH"]
+    return events if sys.version_info >= (3, 12) else []
 
 
 # Empty before 3.12, where nothing instruments code.
@@ -241,7 +242,9 @@ def test_in_greenlets() -> None:
 
 SHAPES = st.recursive(
     st.just("call"),
-    lambda inner: st.tuples(st.sampled_from(["call", "generator", "sort", "init", "exec", "thread", "comprehension"]), inner),
+    lambda inner: st.tuples(
+        st.sampled_from(["call", "generator", "sort", "init", "exec", "thread", "comprehension"]), inner
+    ),
     max_leaves=12,
 )
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import functools
 import gc
 import sys
 import types
@@ -233,7 +234,7 @@ KINDS = [
 def nested(kinds: list[Callable[[Make], Awaitable[Any]]]) -> Any:
     make: Make = pause
     for kind in reversed(kinds):
-        make = (lambda kind, inner: lambda: kind(inner))(kind, make)
+        make = functools.partial(kind, make)
     return coroutine(make)
 
 
@@ -385,5 +386,5 @@ def test_nothing_is_kept_nor_lost() -> None:
     for _ in range(1_000):
         assert len(check_suspended(chain)) == len(frames)
     assert counts() == before
-    del objects
+    objects.clear()
     finish(chain)

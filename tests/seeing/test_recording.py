@@ -126,7 +126,7 @@ def test_random_programs_are_recorded_as_they_happened(tmp_path_factory: Any, bo
             assert event["source"], event
 
 
-# ---- what a recording says of everyday programs -----------------------------------------------------------------------
+# ---- what a recording says of everyday programs ---------------------------------------------------------------------
 
 
 def record(path: Path, main: Any) -> Recorded:
