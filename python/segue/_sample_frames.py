@@ -88,12 +88,17 @@ def coroutines(look: Callable[[list[Suspended], list[Any], list[Any], list[tuple
     sys.set_asyncgen_hooks(None, None)  # these are none of a running loop's
     to_close: list[Any] = []
     try:
-        first, second, generator, async_generator = _waits(), _waits_below(), _waits_from(), _generates()
+        first: Any = _waits()
+        second: Any = _waits_below()
+        generator: Any = _waits_from()
+        async_generator: Any = _generates()
         step, throw = async_generator.asend(None), async_generator.athrow(ValueError)
         following = anext(async_generator, None)
         not_begun = [_waits(), _waits_below()]
-        ended, closed = [_waits(), _waits_below()], [_waits(), _waits_below()]
+        ended: list[Any] = [_waits(), _waits_below()]
+        closed: list[Any] = [_waits(), _waits_below()]
         to_close += [first, second, generator, *not_begun, *ended, *closed, step, throw, following, first.__await__()]
+        started: Any
         for started in (first, second, generator, step, *ended):
             started.send(None)
         for over in ended:
