@@ -191,7 +191,7 @@ fn a_row_has_exact_spans_while_there_is_room() {
         json!([
             [0, 3_000_000, "ready"],
             [3_000_000, 3_100_000, "running"],
-            [3_100_000, 1_203_100_000, "waiting"],
+            [3_100_000, 1_203_100_000, "waiting", "a lock, at db.py:40"],
             [1_203_100_000, 1_204_100_000, "running"],
         ])
     );
