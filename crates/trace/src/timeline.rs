@@ -88,6 +88,24 @@ impl Pieces {
         }
     }
 
+    /// How many tasks were running, ready and waiting, on average: `[begin, end, running, ready, waiting]`.
+    fn levels(&self, recording: &Recording) -> Vec<Value> {
+        let mut levels: Vec<(Nanos, Nanos, [f64; PENDING_STATES])> = Vec::new();
+        for (piece, took) in self.took.iter().enumerate().filter(|(_, took)| **took != [0; PENDING_STATES]) {
+            let (begin, end) = (self.window.begin_of(piece), self.window.begin_of(piece + 1));
+            let long = end.saturating_sub(begin).max(1) as f64;
+            let level = took.map(|took| (took as f64 / long * 100.0).round() / 100.0);
+            match levels.last_mut() {
+                Some((_, last, same)) if *last == begin && *same == level => *last = end,
+                _ => levels.push((begin, end, level)),
+            }
+        }
+        let json = |(begin, end, [running, ready, waiting]): (Nanos, Nanos, [f64; PENDING_STATES])| {
+            json!([recording.since_begin(begin), recording.since_begin(end), running, ready, waiting])
+        };
+        levels.into_iter().map(json).collect()
+    }
+
     fn spans(&self) -> Vec<(Nanos, Nanos, State)> {
         let mut spans: Vec<(Nanos, Nanos, State)> = Vec::new();
         for (piece, took) in self.took.iter().enumerate() {
@@ -213,6 +231,7 @@ fn group_row(recording: &Recording, window: Window, group: u32, members: &[usize
         "count": members.len(),
         "outcomes": crate::graph::outcomes_json(&outcomes),
         "spans": spans_json(recording, &pieces.spans()),
+        "levels": pieces.levels(recording),
     })
 }
 

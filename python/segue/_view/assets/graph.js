@@ -4,7 +4,7 @@
 import { Asker } from "./api.js";
 import { Camera } from "./camera.js";
 import { byId, el, nothing, say, svg } from "./dom.js";
-import { fill, path } from "./graph_parts.js";
+import { fill, path, title } from "./graph_parts.js";
 import * as keys from "./keys.js";
 import * as state from "./state.js";
 import { isOpen, openGroup, openTask } from "./story.js";
@@ -22,8 +22,8 @@ export class Graph {
   #asker = new Asker("graph", (answer, given, isOld, error) => this.#answered(answer, isOld, error));
 
   constructor() {
-    this.#layers = { boxes: svg("g", {}), edges: svg("g", {}), nodes: svg("g", {}) };
-    this.#world = svg("g", { class: "world" }, this.#layers.boxes, this.#layers.edges, this.#layers.nodes);
+    this.#layers = { boxes: svg("g", {}), edges: svg("g", {}), titles: svg("g", { class: "titles" }), nodes: svg("g", {}) };
+    this.#world = svg("g", { class: "world" }, this.#layers.boxes, this.#layers.edges, this.#layers.titles, this.#layers.nodes);
     this.#svg = svg("svg", {
       class: "graph", role: "application", tabindex: "0",
       "aria-label": "Graph of tasks. Arrow keys go from one to the next, Enter unfolds a group or opens a task, s tells a story.",
@@ -49,6 +49,8 @@ export class Graph {
     this.#toolbar(kinds);
     this.#choose();
     if (query === this.#query && !again) return;
+    // What has only grown stays where it is.
+    this.#isAgain = query === this.#query;
     this.#query = query;
     this.#asker.ask(given);
   }
@@ -62,22 +64,24 @@ export class Graph {
     if (!answer.nodes.length) this.#view.append(nothing("No tasks", "Nothing was started while it was recorded."));
     const anchor = this.#anchor && this.#onScreen(this.#anchor);
     this.#nodes = new Map(answer.nodes.map((node) => [node.id, node]));
-    const drawn = new Map();
+    const drawn = new Map(), titles = [];
     for (const node of answer.nodes) {
       const known = this.#elements.get(node.id);
       const element = known ?? svg("g", {});
       fill(element, node, this.#isUnfoldable(node));
       element.classList.toggle("new", !known);
       element.style.transform = `translate(${node.x}px, ${node.y}px)`;
+      if (node.kind === "nursery") titles.push(title(node));
       (node.kind === "nursery" ? this.#layers.boxes : this.#layers.nodes).append(element);
       drawn.set(node.id, element);
     }
     for (const [id, element] of this.#elements) if (!drawn.has(id)) element.remove();
     this.#elements = drawn;
+    this.#layers.titles.replaceChildren(...titles);
     this.#drawEdges(answer.edges);
     if (!this.#elements.has(this.#at)) this.#at = this.#anchor ? this.#near(this.#anchor) : "";
     this.#camera.size(answer.w, answer.h);
-    if (this.#isFirst || state.get("focus") !== this.#focusWas) this.#camera.fit(!this.#isFirst);
+    if (this.#isFirst || state.get("focus") !== this.#focusWas || (!anchor && !this.#isAgain)) this.#camera.fit(!this.#isFirst);
     else if (anchor) this.#camera.settle(this.#nodes.get(this.#near(this.#anchor)), anchor);
     this.#focusWas = state.get("focus");
     this.#isFirst = false;
@@ -87,7 +91,7 @@ export class Graph {
     this.#toolbar(state.get("edges") ? state.list("edges") : SHOWN_FIRST);
     this.#svg.dataset.ready = String(Number(this.#svg.dataset.ready ?? 0) + 1);
   }
-  #focusWas = ""; #hadFocus = null;
+  #focusWas = ""; #hadFocus = null; #isAgain = false;
 
   #drawEdges(edges) {
     this.#edges = edges;

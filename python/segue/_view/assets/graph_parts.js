@@ -20,8 +20,7 @@ export function fill(element, node, isUnfoldable) {
   if (node.kind === "nursery") {
     element.setAttribute("class", "nursery");
     element.dataset.node = node.id;
-    const text = cut(node.lines.join(" at "), node.w - 20);
-    element.replaceChildren(svg("rect", { width: node.w, height: node.h, rx: 12 }), svg("text", { x: 12, y: 18 }, text));
+    element.replaceChildren(svg("rect", { width: node.w, height: node.h, rx: 12 }));
     return;
   }
   element.setAttribute("class", `node is-${node.outcome} ${node.kind}${chosen ? " chosen" : ""}`);
@@ -44,6 +43,11 @@ export function fill(element, node, isUnfoldable) {
     parts.push(bar(node));
   }
   element.replaceChildren(...parts);
+}
+
+/** What a box is, above the edges that cross it. */
+export function title(node) {
+  return svg("text", { x: node.x + 6, y: node.y + 17 }, cut(node.lines.join(" "), node.w - 4));
 }
 
 function cut(text, room) {

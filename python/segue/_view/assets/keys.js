@@ -19,7 +19,7 @@ export function showList() {
       el("p", {}, el("span", {}, words), el("span", {}, pressed.map((key) => el("kbd", {}, NAMES[key] ?? key))))));
   dialog.replaceChildren(
     el("h2", { id: "keys-title" }, "Keys"),
-    el("div", { cls: "keys-list" }, groups.map(section)),
+    el("div", { cls: "keys-list" }, [groups.at(-1), ...groups.slice(0, -1)].map(section)),
     el("button", { cls: "toggle", type: "button", on: { click: () => dialog.close() } }, "Close"),
   );
   dialog.showModal();

@@ -60,7 +60,7 @@ export async function updateStory(again = false) {
   shown = asked;
   aside.replaceChildren(
     el("button", { cls: "quiet close", type: "button", title: "Close (Esc)", "aria-label": "Close", on: { click: closeStory } }, "×"),
-    ...content,
+    ...content.flat(2).filter(Boolean),
   );
   aside.hidden = false;
   if (isNew) {
@@ -162,7 +162,6 @@ async function ofGroup(id) {
   return [
     el("h2", {}, `${first.coroutine} ×${count(all.total)}`),
     el("p", { cls: "under" }, "Tasks of the same code, started at the same place", first.started_at ? [" (", placeButton(first.started_at, short(first.started_at)), ")"] : null, `: ${outcomesSaid(outcomes)}`),
-    el("div", { cls: "facts" }),
     el("div", { cls: "doors" },
       el("button", { cls: "toggle", type: "button", on: { click: () => state.set({ view: "tasks", group: id, state: "", q: "" }) } }, "List them"),
       el("button", { cls: "toggle", type: "button", on: { click: () => state.set({ view: "timeline", group: id, from: "", to: "" }) } }, "Their timeline")),

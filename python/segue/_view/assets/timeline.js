@@ -7,7 +7,7 @@ import * as keys from "./keys.js";
 import * as state from "./state.js";
 import { openGroup, openTask } from "./story.js";
 import * as tips from "./tips.js";
-import { HEAD, LABELS, ROW, draw, spanAt, turnAt } from "./timeline_draw.js";
+import { GROUP_ROW, HEAD, LABELS, TASK_ROW, draw, levelAt, spanAt, turnAt } from "./timeline_draw.js";
 import { count, counted, duration, moment, outcomesSaid, short } from "./words.js";
 
 /** More tasks than this are shown as groups at first. */
@@ -64,6 +64,11 @@ export class Timeline {
     return state.get("grouped", this.#tasks > MANY ? "yes" : "no") === "yes";
   }
 
+  /** A row's height. */
+  get #high() {
+    return (this.#data?.grouped ?? this.#isGrouped) ? GROUP_ROW : TASK_ROW;
+  }
+
   // --- Asking ------------------------------------------------------------------------------------------
 
   #changed() {
@@ -71,9 +76,11 @@ export class Timeline {
     const { width, height } = this.#room();
     if (this.#view.hidden || width <= LABELS) return;
     const long = this.#to - this.#from;
-    const [from, to] = [Math.max(0, Math.floor(this.#from - long / 2)), Math.min(this.#duration, Math.ceil(this.#to + long / 2))];
-    const shown = Math.ceil((height - HEAD) / ROW);
-    const offset = Math.max(0, Math.floor(this.#top() / ROW) - 20);
+    // Groups stay what they are; of tasks, rows are only those that were alive in what is seen.
+    const beside = this.#isGrouped || state.get("row") ? long / 2 : 0;
+    const [from, to] = [Math.max(0, Math.floor(this.#from - beside)), Math.min(this.#duration, Math.ceil(this.#to + beside))];
+    const shown = Math.ceil((height - HEAD) / this.#high);
+    const offset = Math.max(0, Math.floor(this.#top() / this.#high) - 20);
     const given = {
       from, to, offset, rows: shown + 40, group: this.#isGrouped,
       // As many pieces as there are pixels, in what is seen and beside it.
@@ -93,7 +100,7 @@ export class Timeline {
     this.#data = { ...answer, offset: given.offset, grouped: given.group };
     this.#total = answer.total_rows;
     const { height } = this.#room();
-    this.#spacer.style.height = `${Math.max(0, Math.min(this.#total * ROW + HEAD + ROW, TALLEST) - height)}px`;
+    this.#spacer.style.height = `${Math.max(0, Math.min(this.#total * this.#high + HEAD + this.#high, TALLEST) - height)}px`;
     this.#box.dataset.ready = String(Number(this.#box.dataset.ready ?? 0) + 1);
     if (this.#total === 0 && this.#tasks === 0) this.#view.append(nothing("No tasks", "Nothing was started while it was recorded."));
     this.#redraw();
@@ -108,14 +115,14 @@ export class Timeline {
   /** How far the rows are scrolled; what is taller than an element can be is scrolled in proportion. */
   #top() {
     const { height } = this.#room();
-    const whole = this.#total * ROW + HEAD + ROW;
+    const whole = this.#total * this.#high + HEAD + this.#high;
     if (whole <= TALLEST) return this.#box.scrollTop;
     return (this.#box.scrollTop / (TALLEST - height)) * (whole - height);
   }
 
   #scrollTo(top) {
     const { height } = this.#room();
-    const whole = this.#total * ROW + HEAD + ROW;
+    const whole = this.#total * this.#high + HEAD + this.#high;
     this.#box.scrollTop = whole <= TALLEST ? top : (top / (whole - height)) * (TALLEST - height);
   }
 
@@ -197,7 +204,7 @@ export class Timeline {
 
   #rowUnder(event) {
     const { y } = this.#at(event);
-    return y < HEAD ? null : this.#rowAt(Math.floor((y - HEAD + this.#top()) / ROW));
+    return y < HEAD ? null : this.#rowAt(Math.floor((y - HEAD + this.#top()) / this.#high));
   }
 
   #rowAt(number) {
@@ -296,10 +303,16 @@ export class Timeline {
     const row = this.#rowUnder(event);
     if (!row) return tips.hide();
     const lines = [`!${row.label}`];
-    const span = at.x >= LABELS ? spanAt(row, time, ((this.#to - this.#from) / this.#room().width) * 3) : null;
+    const level = at.x >= LABELS && row.levels ? levelAt(row, time) : null;
+    const span = at.x >= LABELS && !row.levels ? spanAt(row, time, ((this.#to - this.#from) / this.#room().width) * 3) : null;
     if (span) {
       const [begin, end, what, forWhat] = span;
-      lines.push(row.group ? `mostly ${what} around here` : `${what}${forWhat ? ` for ${forWhat}` : ""}: ${duration(end - begin)}, from ${moment(begin)}`);
+      lines.push(`${what}${forWhat ? ` for ${forWhat}` : ""}: ${duration(end - begin)}, from ${moment(begin)}`);
+    }
+    if (level) {
+      const [, , running, ready, waiting] = level;
+      const about = (number, name) => (number > 0 ? `${number < 10 ? number.toFixed(number < 1 ? 2 : 1) : count(Math.round(number))} ${name}` : "");
+      lines.push(`here, on average: ${[about(running, "running"), about(ready, "ready"), about(waiting, "waiting")].filter(Boolean).join(", ")}`);
     }
     if (row.group) lines.push(row.place ? `started at ${short(row.place)}` : "", outcomesSaid(row.outcomes), "?Click shows its tasks");
     else lines.push(span ? "" : `${row.state}; alive from ${moment(row.begin)} to ${moment(row.end)}`, "?Click tells its story");
@@ -310,7 +323,7 @@ export class Timeline {
 
   #keys() {
     const choose = (by) => () => this.#choose(this.#row < 0 && by > 0 ? 0 : this.#row + by);
-    const page = () => Math.max(1, Math.floor((this.#room().height - HEAD) / ROW) - 1);
+    const page = () => Math.max(1, Math.floor((this.#room().height - HEAD) / this.#high) - 1);
     return [
       [["ArrowLeft"], "Earlier", () => this.#pan(-0.15)], [["ArrowRight"], "Later", () => this.#pan(0.15)],
       [["+", "="], "Zoom in", () => this.#zoom(1 / 1.5)], [["-"], "Zoom out", () => this.#zoom(1.5)], [["0"], "All of it", () => this.#look(0, this.#duration)],
@@ -331,9 +344,9 @@ export class Timeline {
   #choose(number) {
     if (!this.#total) return;
     this.#row = Math.max(0, Math.min(number, this.#total - 1));
-    const top = this.#top(), room = this.#room().height - HEAD - ROW;
-    if (this.#row * ROW < top) this.#scrollTo(this.#row * ROW);
-    else if ((this.#row + 1) * ROW > top + room) this.#scrollTo((this.#row + 1) * ROW - room);
+    const top = this.#top(), room = this.#room().height - HEAD - this.#high;
+    if (this.#row * this.#high < top) this.#scrollTo(this.#row * this.#high);
+    else if ((this.#row + 1) * this.#high > top + room) this.#scrollTo((this.#row + 1) * this.#high - room);
     const row = this.#rowAt(this.#row);
     if (row) say(row.group ? `${row.label}, ${outcomesSaid(row.outcomes)}` : `${row.label}, ${row.state}, from ${moment(row.begin)} to ${moment(row.end)}`);
     else say(`row ${count(this.#row + 1)}`);

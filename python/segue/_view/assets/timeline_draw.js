@@ -3,7 +3,8 @@
 import { count, tick } from "./words.js";
 
 export const LABELS = 230;
-export const ROW = 24;
+export const TASK_ROW = 24;
+export const GROUP_ROW = 46;
 export const HEAD = 78;
 const AXIS = 24;
 const BAR = 10;
@@ -102,6 +103,7 @@ function turns(paint, hue, view, x) {
 
 function rows(paint, hue, view, x) {
   const { data, top } = view;
+  const ROW = data.grouped ? GROUP_ROW : TASK_ROW;
   const first = Math.max(0, Math.floor(top / ROW)), last = Math.ceil((top + view.height - HEAD) / ROW);
   for (let number = first; number < last; number++) {
     const y = HEAD + number * ROW - top;
@@ -112,8 +114,9 @@ function rows(paint, hue, view, x) {
       paint.fillRect(0, y, view.width, ROW);
     }
     if (!row) continue;
-    spans(paint, hue, view, x, row, y);
-    label(paint, hue, row, y);
+    if (row.levels) levels(paint, hue, view, x, row, y);
+    else spans(paint, hue, view, x, row, y);
+    label(paint, hue, row, y + ROW / 2 + 0.5);
     if (number === view.row) {
       paint.fillStyle = hue.accent;
       paint.fillRect(0, y, 3, ROW);
@@ -122,7 +125,7 @@ function rows(paint, hue, view, x) {
 }
 
 function spans(paint, hue, view, x, row, y) {
-  const middle = y + ROW / 2;
+  const middle = y + TASK_ROW / 2;
   for (const [begin, end, what] of row.spans) {
     const left = Math.max(LABELS, x(begin)), right = Math.min(view.width, x(end));
     if (right < LABELS || left > view.width) continue;
@@ -131,6 +134,26 @@ function spans(paint, hue, view, x, row, y) {
     paint.fillRect(left, middle - high / 2, Math.max(what === "waiting" ? 0.6 : 1.2, right - left), high);
   }
   if (row.task && row.state !== "finished" && row.end <= view.to) dot(paint, hue[row.state] ?? hue.pending, x(row.end), middle, row.state);
+}
+
+/** How many of a group's tasks ran, were ready and waited, one above the other; the row is as high as the most there were. */
+function levels(paint, hue, view, x, row, y) {
+  const most = row.levels.reduce((sum, [begin, end, ...parts]) => (end < view.from || begin > view.to ? sum : Math.max(sum, parts[0] + parts[1] + parts[2])), 0);
+  const floor = y + GROUP_ROW - 4, room = GROUP_ROW - 10;
+  paint.fillStyle = hue.line;
+  paint.fillRect(LABELS, floor, view.width - LABELS, 1);
+  for (const [begin, end, ...parts] of row.levels) {
+    const left = Math.max(LABELS, x(begin)), right = Math.min(view.width, x(end));
+    if (right < LABELS || left > view.width) continue;
+    let foot = floor;
+    ["running", "ready", "waiting"].forEach((what, at) => {
+      if (!parts[at]) return;
+      const high = (parts[at] / most) * room;
+      paint.fillStyle = hue[what];
+      paint.fillRect(left, foot - high, Math.max(1, right - left), high);
+      foot -= high;
+    });
+  }
 }
 
 /** How it ended, if that wasn't well. What only waits at the end of the recording has no end. */
@@ -142,8 +165,7 @@ function dot(paint, colour, x, y, what) {
   paint.fill();
 }
 
-function label(paint, hue, row, y) {
-  const middle = y + ROW / 2 + 0.5;
+function label(paint, hue, row, middle) {
   const bad = row.group ? row.outcomes.failed : 0;
   paint.fillStyle = hue[row.group ? worst(row.outcomes) : row.state === "waiting" || row.state === "ready" ? "pending" : row.state] ?? hue.soft;
   paint.beginPath();
@@ -203,6 +225,8 @@ export function spanAt(row, time, slack) {
   }
   return best;
 }
+
+export const levelAt = (row, time) => row.levels.find(([begin, end]) => time >= begin && time < end) ?? null;
 
 /** The longest turn under the pointer. */
 export function turnAt(data, from, to, width, at) {
