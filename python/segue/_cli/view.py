@@ -59,18 +59,17 @@ def main(argv: list[str]) -> int:
         print(f"segue view: {why}", file=sys.stderr)
         return CODE_OF_AN_ERROR
     summary = json.loads(answers.answer("summary"))
-    print(f"{arguments.file}: {_said(summary)}")
-    for damage in summary["damage"]:
-        print(f"  damaged: {damage}")
+    words = [f"{arguments.file}: {_said(summary)}", *(f"  damaged: {damage}" for damage in summary["damage"])]
     import segue
 
     name = os.path.splitext(os.path.basename(arguments.file))[0]
     try:
-        segue.run(_serve(Server(answers, name), host, arguments.port, opens=not arguments.no_browser))
+        serve = _serve(Server(answers, name), host, arguments.port, "\n".join(words), opens=not arguments.no_browser)
+        segue.run(serve)
     except KeyboardInterrupt:
         pass
     except OSError as error:
-        print(f"segue view: can't listen on {host}, port {arguments.port}: {error.strerror}", file=sys.stderr)
+        print(f"segue view: can't listen on {host}, port {arguments.port}: {os.strerror(error.errno or 0)}", file=sys.stderr)
         return CODE_OF_AN_ERROR
     return 0
 
@@ -114,9 +113,9 @@ def _said(summary: dict[str, object]) -> str:
     return f"{tasks} ({', '.join(named)})" if named else f"{tasks} in it"
 
 
-async def _serve(server: Server, host: str, port: int, *, opens: bool) -> None:
+async def _serve(server: Server, host: str, port: int, words: str, *, opens: bool) -> None:
     await server.start(host, port)
-    print(f"\n  {server.url()}\n\nCtrl-C ends it.", flush=True)
+    print(f"{words}\n\n  {server.url()}\n\nCtrl-C ends it.", flush=True)
     if opens and _has_screen():
         # Some browsers' commands return only when they are closed.
         url = server.url_for_a_browser()

@@ -62,7 +62,7 @@ class Server:
         self._codes: set[str] = set()
         self._files = _read_assets()
         self._threads = ThreadPoolExecutor(2, "segue-view")
-        self._connections = 0
+        self._connections: set[asyncio.StreamWriter] = set()
         self._server: asyncio.Server | None = None
         self._address = ""
         self._cookie = ""
@@ -89,20 +89,23 @@ class Server:
         return f"{self._address}?token={code}"
 
     async def serve(self) -> None:
-        """Until it is cancelled."""
+        """Until it is cancelled, which ends connections that browsers keep open too."""
         assert self._server is not None
         try:
-            async with self._server:
-                await self._server.serve_forever()
+            # It has been listening since it was started. `serve_forever` would wait for the browsers at its end.
+            await asyncio.get_running_loop().create_future()
         finally:
+            self._server.close()
+            for writer in self._connections:
+                writer.transport.abort()
             self._threads.shutdown(wait=False, cancel_futures=True)
 
     # --- Connections -----------------------------------------------------------------------------------
 
     async def _connected(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        self._connections += 1
+        self._connections.add(writer)
         try:
-            if self._connections > MOST_CONNECTIONS:
+            if len(self._connections) > MOST_CONNECTIONS:
                 refused = text(HTTPStatus.SERVICE_UNAVAILABLE, "too many connections")
                 await _send(writer, refused, keeps_alive=False)
             else:
@@ -110,7 +113,7 @@ class Server:
         except (ConnectionError, TimeoutError):
             pass  # the browser has gone; there is nobody to tell
         finally:
-            self._connections -= 1
+            self._connections.discard(writer)
             writer.close()
 
     async def _talk(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:

@@ -85,13 +85,13 @@ export class Graph {
     else if (anchor) this.#camera.settle(this.#nodes.get(this.#near(this.#anchor)), anchor);
     this.#focusWas = state.get("focus");
     this.#isFirst = false;
-    if (this.#anchor && this.#svg.contains(this.#hadFocus)) this.#go(this.#near(this.#anchor));
+    if (this.#anchor && this.#hadFocus) this.#go(this.#near(this.#anchor));
     this.#anchor = null;
     this.#choose();
     this.#toolbar(state.get("edges") ? state.list("edges") : SHOWN_FIRST);
     this.#svg.dataset.ready = String(Number(this.#svg.dataset.ready ?? 0) + 1);
   }
-  #focusWas = ""; #hadFocus = null; #isAgain = false;
+  #focusWas = ""; #hadFocus = false; #isAgain = false;
 
   #drawEdges(edges) {
     this.#edges = edges;
@@ -139,7 +139,7 @@ export class Graph {
     if (this.#isUnfoldable(node)) {
       this.#names.set(id, node.label.replace(/ ×[\d,]+$/, ""));
       this.#anchor = node;
-      this.#hadFocus = document.activeElement;
+      this.#hadFocus = this.#svg.contains(document.activeElement);
       say(`${node.label} unfolded`);
       state.set({ expand: [...state.list("expand"), id] });
     } else this.#story(id);
@@ -148,7 +148,7 @@ export class Graph {
   #fold(group) {
     const node = [...this.#nodes.values()].find((each) => each.group === group);
     this.#anchor = node ?? null;
-    this.#hadFocus = document.activeElement;
+    this.#hadFocus = this.#svg.contains(document.activeElement);
     state.set({ expand: state.list("expand").filter((id) => id !== group) });
   }
 

@@ -64,7 +64,7 @@ function* banners(summary) {
   if (summary.lost) {
     yield el("p", {}, el("b", {}, `${counted(summary.lost, "event")} found no room`), " — some tasks' lives have gaps. Record with more memory: SEGUE_RECORD_MEMORY=256M.");
   }
-  if (summary.unknown) {
-    yield el("p", {}, el("b", {}, `${counted(summary.unknown, "event")} could not be understood`), " — the recording may be of a newer Segue.");
+  if (summary.skipped) {
+    yield el("p", {}, el("b", {}, `${counted(summary.skipped, "event")} could not be understood`), " — the recording may be of a newer Segue.");
   }
 }

@@ -48,8 +48,8 @@ export class Timeline {
   }
 
   update(again = false) {
-    // What the address says, unless it says what was just put there.
-    if (!this.#ours) {
+    // What the address says, unless it is about to say what has just been looked at.
+    if (!this.#ours && !this.#told) {
       this.#from = Math.min(state.number("from", 0), this.#duration - 1);
       this.#to = Math.max(this.#from + 1, Math.min(state.number("to", this.#duration), this.#duration * 1.05));
     }
@@ -104,6 +104,7 @@ export class Timeline {
     this.#box.dataset.ready = String(Number(this.#box.dataset.ready ?? 0) + 1);
     if (this.#total === 0 && this.#tasks === 0) this.#view.append(nothing("No tasks", "Nothing was started while it was recorded."));
     this.#redraw();
+    if (this.#pointer && !this.#drag) this.#tell(this.#last, this.#pointer);
   }
 
   // --- Drawing -----------------------------------------------------------------------------------------
@@ -172,12 +173,13 @@ export class Timeline {
     clearTimeout(this.#told);
     const isAll = this.#from <= 0 && this.#to >= this.#duration;
     this.#told = setTimeout(() => {
+      this.#told = 0;
       this.#ours = true;
       state.set({ from: isAll ? "" : Math.round(this.#from), to: isAll ? "" : Math.round(this.#to) }, { quietly: true });
       this.#ours = false;
     }, 250);
   }
-  #told = 0;
+  #told = 0; #last = null;
 
   #zoom(by, at = 0.5) {
     const long = this.#to - this.#from;
@@ -232,6 +234,7 @@ export class Timeline {
   #move(event) {
     const at = this.#at(event);
     this.#pointer = at;
+    this.#last = event;
     this.#canvas.classList.toggle("on-labels", at.x < LABELS);
     if (!this.#drag) {
       this.#tell(event, at);
@@ -285,7 +288,7 @@ export class Timeline {
     tips.hide();
     if (row.task) openTask(row.task);
     else if (row.group) {
-      this.#groupName = row.label;
+      this.#groupName = row.label.replace(/ ×[\d,]+$/, "");
       this.#row = -1;
       state.set({ group: row.group, row: "" });
       this.#scrollTo(0);
