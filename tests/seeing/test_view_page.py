@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import shutil
 from collections.abc import Iterator
@@ -9,7 +10,11 @@ from pathlib import Path
 
 import pytest
 from playwright.sync_api import Browser, BrowserContext, Locator, Page, expect, sync_playwright
-from viewing import Served, viewed
+from viewing import Served, serving, viewed
+
+from segue import _core
+
+pytest_plugins = ["viewing"]  # the recordings
 
 CHROMIUM = ("chromium", "chromium-browser", "google-chrome")
 FAILED = "UnicodeDecodeError"
@@ -408,4 +413,66 @@ def test_nothing_recorded(browser: Browser, tmp_path: Path) -> None:
         expect(watched.page.locator("#view-tasks .empty")).to_be_visible()
         watched.page.get_by_role("tab", name="Warnings").click()
         expect(watched.page.locator("#view-warnings .empty")).to_be_visible()
+        assert watched.wrong == []
+
+
+class Growing:
+    """A running program: each time it is asked how it is, it has more tasks, as many as `sizes` says."""
+
+    def __init__(self, folder: Path, sizes: list[int]) -> None:
+        self.recordings = []
+        for size in sizes:
+            _core._synthetic_recording(str(folder / f"{size}.segue"), size)
+            self.recordings.append(_core.OpenedRecording(str(folder / f"{size}.segue")))
+
+    def answer(self, question: str, arguments: str = "{}") -> str:
+        answer = self.recordings[0].answer(question, arguments)
+        if question == "summary":
+            answer = json.dumps(json.loads(answer) | {"live": True})
+        return answer
+
+    def export(self, format: str, arguments: str = "{}") -> bytes:
+        return self.recordings[0].export(format, arguments)
+
+
+def test_a_running_program_is_followed(browser: Browser, tmp_path: Path) -> None:
+    answers = Growing(tmp_path, [100, 600])
+    with serving(answers) as served, browser.new_context() as context:
+        watched = Watched(context, served)
+        page = watched.page
+        page.goto(served.url + "#expand=g1&task=1.2")
+        expect(page.locator("#about")).to_contain_text("running now")
+        expect(page.locator(".node.task")).to_have_count(8)
+        expect(page.locator("#story h2")).to_have_text("worker-1")
+        before = page.locator("#overview").inner_text()
+        answers.recordings.pop(0)
+        expect(page.locator("#overview")).not_to_have_text(before)
+        expect(node(page, "fetch ×3")).to_be_visible()
+        expect(page.locator(".node.task")).to_have_count(8)
+        expect(page.locator("#story h2")).to_have_text("worker-1")
+        assert watched.wrong == []
+
+
+class Warned(Growing):
+    def answer(self, question: str, arguments: str = "{}") -> str:
+        warning = {
+            "code": "loop-blocked", "title": "The loop was blocked for 150 ms", "text": "time.sleep ran on it.", "cure": "await asyncio.sleep instead.",
+            "task": "1.2", "place": {"file": "/home/you/app.py", "line": 7, "function": "main", "short": "app.py:7"}, "at": 5_000_000, "count": 3,
+        }  # fmt: skip
+        answer = super().answer(question, arguments)
+        return json.dumps(json.loads(answer) | {"live": False, "warnings": [warning]}) if question == "summary" else answer
+
+
+def test_warnings_with_their_cures(browser: Browser, tmp_path: Path) -> None:
+    with serving(Warned(tmp_path, [100])) as served, browser.new_context() as context:
+        watched = Watched(context, served)
+        page = watched.page
+        page.goto(served.url)
+        expect(page.locator("#tab-warnings")).to_contain_text("1")
+        page.get_by_role("tab", name="Warnings").click()
+        warning = page.locator(".warning")
+        expect(warning).to_contain_text("await asyncio.sleep instead.")
+        expect(warning).to_contain_text("3 times")
+        warning.get_by_role("button", name="task 1.2").click()
+        expect(page.locator("#story h2")).to_have_text("worker-1")
         assert watched.wrong == []

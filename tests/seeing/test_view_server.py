@@ -20,6 +20,8 @@ from segue import _core
 from segue._view import http as view_http
 from segue._view import server as view_server
 
+pytest_plugins = ["viewing"]  # the recordings
+
 ASSETS = Path(view_server.ASSETS)
 EXPORT = [sys.executable, "-m", "segue", "export"]
 

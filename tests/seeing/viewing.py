@@ -1,4 +1,4 @@
-"""`segue view` as a process, a server of it in a thread, and plain HTTP to talk to both."""
+"""`segue view` as a process, a server of it in a thread, and plain HTTP to talk to both; recordings to look at."""
 
 from __future__ import annotations
 
@@ -16,10 +16,29 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from urllib.parse import quote, urlsplit
 
+import pytest
+
 import segue
+from segue import _core
 from segue._view.server import Answers, Server
 
 VIEW = [sys.executable, "-m", "segue", "view"]
+
+
+@pytest.fixture(scope="session")
+def small(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A recording of a crawler with some hundred tasks."""
+    path = tmp_path_factory.mktemp("recordings") / "small.segue"
+    _core._synthetic_recording(str(path), 300)
+    return path
+
+
+@pytest.fixture(scope="session")
+def large(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The same with a hundred thousand."""
+    path = tmp_path_factory.mktemp("recordings") / "crawl.segue"
+    _core._synthetic_recording(str(path), 100_000)
+    return path
 
 
 @dataclass

@@ -5,19 +5,20 @@ const MOST = 4;
 /** A picture that fits is never blown up beyond this. */
 const FITTING = 1.25;
 const MARGIN = 28;
+const REST = 180;
 
 export class Camera {
-  #svg; #world; #x = 0; #y = 0; #k = 1; #w = 1; #h = 1; #pointers = new Map(); #moved = 0; #isFitted = true;
+  #frame; #world; #x = 0; #y = 0; #k = 1; #w = 1; #h = 1; #pointers = new Map(); #moved = 0; #isFitted = true; #rest = 0;
 
-  constructor(svg, world) {
-    this.#svg = svg;
+  constructor(frame, world) {
+    this.#frame = frame;
     this.#world = world;
-    svg.addEventListener("wheel", (event) => this.#wheel(event), { passive: false });
-    svg.addEventListener("pointerdown", (event) => this.#down(event));
-    svg.addEventListener("pointermove", (event) => this.#drag(event));
-    for (const end of ["pointerup", "pointercancel"]) svg.addEventListener(end, (event) => this.#up(event));
+    frame.addEventListener("wheel", (event) => this.#wheel(event), { passive: false });
+    frame.addEventListener("pointerdown", (event) => this.#down(event));
+    frame.addEventListener("pointermove", (event) => this.#drag(event));
+    for (const end of ["pointerup", "pointercancel"]) frame.addEventListener(end, (event) => this.#up(event));
     // While all of it is shown, all of it stays shown.
-    new ResizeObserver(() => this.#isFitted && this.fit(false)).observe(svg);
+    new ResizeObserver(() => this.#isFitted && this.fit(false)).observe(frame);
   }
 
   /** The last press was a drag and no click. */
@@ -68,12 +69,16 @@ export class Camera {
   }
 
   #room() {
-    return { width: this.#svg.clientWidth, height: this.#svg.clientHeight };
+    return { width: this.#frame.clientWidth, height: this.#frame.clientHeight };
   }
 
   #to(x, y, k, moving) {
     [this.#x, this.#y, this.#k] = [x, y, k];
     this.#world.classList.toggle("moving", moving);
+    // While it moves, what has been drawn is stretched; it is drawn sharp when it rests.
+    this.#world.classList.add("in-motion");
+    clearTimeout(this.#rest);
+    this.#rest = setTimeout(() => this.#world.classList.remove("in-motion"), REST);
     this.#world.style.transform = `translate(${x}px, ${y}px) scale(${k})`;
   }
 
@@ -86,7 +91,7 @@ export class Camera {
 
   #wheel(event) {
     event.preventDefault();
-    const box = this.#svg.getBoundingClientRect();
+    const box = this.#frame.getBoundingClientRect();
     const step = event.deltaMode === 1 ? 18 : 1;
     if (event.shiftKey) return this.#slide(-(event.deltaX || event.deltaY) * step, 0);
     this.#around(event.clientX - box.left, event.clientY - box.top, Math.exp(-event.deltaY * step * (event.ctrlKey ? 0.008 : 0.0016)), false);
@@ -110,12 +115,12 @@ export class Camera {
     const [dx, dy] = [now[0] - before[0], now[1] - before[1]];
     this.#moved += Math.abs(dx) + Math.abs(dy);
     if (!this.hasMoved) return;
-    this.#svg.setPointerCapture(event.pointerId);
-    this.#svg.classList.add("dragged");
+    this.#frame.setPointerCapture(event.pointerId);
+    this.#frame.classList.add("dragged");
     if (this.#pointers.size === 2) {
       const other = [...this.#pointers].find(([id]) => id !== event.pointerId)[1];
       const far = (a, b) => Math.hypot(a[0] - b[0], a[1] - b[1]) || 1;
-      const box = this.#svg.getBoundingClientRect();
+      const box = this.#frame.getBoundingClientRect();
       this.#around((now[0] + other[0]) / 2 - box.left, (now[1] + other[1]) / 2 - box.top, far(now, other) / far(before, other), false);
       this.#slide(dx / 2, dy / 2);
     } else this.#slide(dx, dy);
@@ -124,6 +129,6 @@ export class Camera {
 
   #up(event) {
     this.#pointers.delete(event.pointerId);
-    if (this.#pointers.size === 0) this.#svg.classList.remove("dragged");
+    if (this.#pointers.size === 0) this.#frame.classList.remove("dragged");
   }
 }

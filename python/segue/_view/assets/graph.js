@@ -17,25 +17,27 @@ const SHOWN_FIRST = ["spawned", "awaits", "cancelled"];
 const DOUBLE_CLICK = 220;
 
 export class Graph {
-  #view = byId("view-graph"); #svg; #world; #layers = {}; #camera; #tools = el("div", {});
+  #view = byId("view-graph"); #frame; #world; #picture; #layers = {}; #camera; #tools = el("div", {});
   #nodes = new Map(); #elements = new Map(); #edges = []; #at = ""; #query = ""; #anchor = null; #click = 0; #isFirst = true;
   #asker = new Asker("graph", (answer, given, isOld, error) => this.#answered(answer, isOld, error));
 
   constructor() {
     this.#layers = { boxes: svg("g", {}), edges: svg("g", {}), titles: svg("g", { class: "titles" }), nodes: svg("g", {}) };
-    this.#world = svg("g", { class: "world" }, this.#layers.boxes, this.#layers.edges, this.#layers.titles, this.#layers.nodes);
-    this.#svg = svg("svg", {
-      class: "graph", role: "application", tabindex: "0",
+    this.#picture = svg("svg", { class: "picture" }, markers(), this.#layers.boxes, this.#layers.edges, this.#layers.titles, this.#layers.nodes);
+    // Scaled from outside: a scale within an SVG lays out its texts anew at every step.
+    this.#world = el("div", { cls: "world" }, this.#picture);
+    this.#frame = el("div", {
+      cls: "graph", role: "application", tabindex: "0",
       "aria-label": "Graph of tasks. Arrow keys go from one to the next, Enter unfolds a group or opens a task, s tells a story.",
-    }, markers(), this.#world);
-    this.#view.append(this.#svg);
-    this.#camera = new Camera(this.#svg, this.#world);
-    this.#svg.addEventListener("click", (event) => this.#clicked(event));
-    this.#svg.addEventListener("dblclick", (event) => this.#story(this.#of(event.target)));
-    this.#svg.addEventListener("pointermove", (event) => this.#over(event));
-    this.#svg.addEventListener("pointerleave", () => this.#over(null));
-    this.#svg.addEventListener("focusin", (event) => this.#focused(event.target));
-    this.#svg.addEventListener("focus", () => this.#go(this.#elements.has(this.#at) ? this.#at : this.#first()));
+    }, this.#world);
+    this.#view.append(this.#frame);
+    this.#camera = new Camera(this.#frame, this.#world);
+    this.#frame.addEventListener("click", (event) => this.#clicked(event));
+    this.#frame.addEventListener("dblclick", (event) => this.#story(this.#of(event.target)));
+    this.#frame.addEventListener("pointermove", (event) => this.#over(event));
+    this.#frame.addEventListener("pointerleave", () => this.#over(null));
+    this.#frame.addEventListener("focusin", (event) => this.#focused(event.target));
+    this.#frame.addEventListener("focus", () => this.#go(this.#elements.has(this.#at) ? this.#at : this.#first()));
     keys.register("Graph", () => state.get("view", "graph") === "graph" && !byId("story").contains(document.activeElement), this.#keys());
   }
 
@@ -44,7 +46,7 @@ export class Graph {
   update(again = false) {
     const kinds = state.get("edges") ? state.list("edges") : SHOWN_FIRST;
     const given = { expand: state.list("expand"), focus: state.get("focus"), edges: kinds.length && kinds[0] !== "none" ? kinds : ["spawned"], limit: 200 };
-    this.#svg.classList.toggle("no-edges", kinds[0] === "none");
+    this.#frame.classList.toggle("no-edges", kinds[0] === "none");
     const query = JSON.stringify(given);
     this.#toolbar(kinds);
     this.#choose();
@@ -80,6 +82,8 @@ export class Graph {
     this.#layers.titles.replaceChildren(...titles);
     this.#drawEdges(answer.edges);
     if (!this.#elements.has(this.#at)) this.#at = this.#anchor ? this.#near(this.#anchor) : "";
+    this.#picture.setAttribute("width", answer.w);
+    this.#picture.setAttribute("height", answer.h);
     this.#camera.size(answer.w, answer.h);
     if (this.#isFirst || state.get("focus") !== this.#focusWas || (!anchor && !this.#isAgain)) this.#camera.fit(!this.#isFirst);
     else if (anchor) this.#camera.settle(this.#nodes.get(this.#near(this.#anchor)), anchor);
@@ -89,7 +93,7 @@ export class Graph {
     this.#anchor = null;
     this.#choose();
     this.#toolbar(state.get("edges") ? state.list("edges") : SHOWN_FIRST);
-    this.#svg.dataset.ready = String(Number(this.#svg.dataset.ready ?? 0) + 1);
+    this.#frame.dataset.ready = String(Number(this.#frame.dataset.ready ?? 0) + 1);
   }
   #focusWas = ""; #hadFocus = false; #isAgain = false;
 
@@ -139,7 +143,7 @@ export class Graph {
     if (this.#isUnfoldable(node)) {
       this.#names.set(id, node.label.replace(/ ×[\d,]+$/, ""));
       this.#anchor = node;
-      this.#hadFocus = this.#svg.contains(document.activeElement);
+      this.#hadFocus = this.#frame.contains(document.activeElement);
       say(`${node.label} unfolded`);
       state.set({ expand: [...state.list("expand"), id] });
     } else this.#story(id);
@@ -148,7 +152,7 @@ export class Graph {
   #fold(group) {
     const node = [...this.#nodes.values()].find((each) => each.group === group);
     this.#anchor = node ?? null;
-    this.#hadFocus = this.#svg.contains(document.activeElement);
+    this.#hadFocus = this.#frame.contains(document.activeElement);
     state.set({ expand: state.list("expand").filter((id) => id !== group) });
   }
 
@@ -218,7 +222,7 @@ export class Graph {
   #light(id) {
     if (id === this.#lit) return;
     this.#lit = id;
-    this.#svg.classList.toggle("looking", id !== null);
+    this.#frame.classList.toggle("looking", id !== null);
     const near = new Set([id]);
     this.#edges.forEach((edge, at) => {
       const isNear = edge.from === id || edge.to === id;
@@ -236,7 +240,7 @@ export class Graph {
     const on = (call) => () => (this.#nodes.has(this.#at) ? call(this.#at) : false);
     return [
       [["ArrowLeft"], "The next task there", step(-1, 0)], [["ArrowRight"], "", step(1, 0)], [["ArrowUp"], "", step(0, -1)], [["ArrowDown"], "(with Shift: move the picture)", step(0, 1)],
-      [["Enter"], "Unfold a group, open a task", (event) => (this.#svg.contains(event.target) ? on((id) => this.#act(id))() : false)],
+      [["Enter"], "Unfold a group, open a task", (event) => (this.#frame.contains(event.target) ? on((id) => this.#act(id))() : false)],
       [["s"], "Story", on((id) => this.#story(id))],
       [["f"], "Only what it has to do with", on((id) => state.set({ focus: state.get("focus") === id ? "" : id }))],
       [["c", "Backspace"], "Fold the group again", on((id) => { const group = this.#nodes.get(id).group; if (state.list("expand").includes(group)) this.#fold(group); })],

@@ -11,6 +11,8 @@ const MEMBERS = 12;
 let shown = "";
 let wanted = "";
 let origin = null;
+/** What the story was made of. */
+let last = "";
 
 export function openTask(id) {
   remember();
@@ -48,9 +50,14 @@ export async function updateStory(again = false) {
   }
   if (wanted === shown && !again) return;
   const asked = wanted;
-  let content;
+  let content, told = "";
   try {
-    content = task ? ofTask(await ask("task", { id: task })) : await ofGroup(group);
+    if (task) {
+      const answer = await ask("task", { id: task });
+      told = JSON.stringify(answer);
+      if (again && told === last) return; // it has only the others' news
+      content = ofTask(answer);
+    } else content = await ofGroup(group);
   } catch (error) {
     if (!(error instanceof Refused)) throw error;
     content = [el("h2", {}, "No story"), el("p", { cls: "under" }, error.message)];
@@ -58,17 +65,20 @@ export async function updateStory(again = false) {
   if (asked !== wanted) return; // something else has been asked for meanwhile
   const isNew = shown !== asked;
   shown = asked;
+  last = told;
+  const buttons = () => [...aside.querySelectorAll("h2, button")];
+  const focused = buttons().indexOf(document.activeElement);
   aside.replaceChildren(
     el("button", { cls: "quiet close", type: "button", title: "Close (Esc)", "aria-label": "Close", on: { click: closeStory } }, "×"),
     ...content.flat(2).filter(Boolean),
   );
+  aside.querySelector("h2").tabIndex = -1;
   aside.hidden = false;
   if (isNew) {
     aside.scrollTop = 0;
     const title = aside.querySelector("h2");
-    title.tabIndex = -1;
     title.focus({ preventScroll: true });
-  }
+  } else if (focused >= 0) buttons()[focused]?.focus({ preventScroll: true });
 }
 
 // --- A task --------------------------------------------------------------------------------------------

@@ -20,6 +20,8 @@ export class Tasks {
   #view = byId("view-tasks"); #rows = el("div", { cls: "rows", role: "rowgroup", tabindex: "0", "aria-label": "Tasks" });
   #head = el("div", { cls: "row head", role: "row" }); #pages = new Map(); #query = ""; #total = 0; #pool = new Map(); #at = 0;
   #tools = el("div", {});
+  /** Pages that are shown until there are newer ones: the recording has grown. */
+  #old = new Set();
 
   constructor() {
     this.#view.append(el("div", { cls: "table", role: "table", "aria-label": "Tasks" }, this.#head, this.#rows));
@@ -44,7 +46,8 @@ export class Tasks {
       this.#at = 0;
     }
     this.#query = query;
-    this.#pages.clear();
+    if (again) this.#old = new Set(this.#pages.keys());
+    else this.#pages.clear();
     this.#page(0);
   }
 
@@ -68,8 +71,9 @@ export class Tasks {
   }
 
   async #page(number) {
-    if (this.#pages.has(number)) return;
-    this.#pages.set(number, null);
+    const isOld = this.#old.delete(number);
+    if (this.#pages.has(number) && !isOld) return;
+    if (!isOld) this.#pages.set(number, null);
     const query = this.#query;
     const answer = await ask("tasks", { ...JSON.parse(query), offset: number * PAGE, limit: PAGE }).catch(() => null);
     if (query !== this.#query) return;
@@ -96,7 +100,7 @@ export class Tasks {
     const drawn = new Map([["spacer", spacer]]);
     for (let at = first; at < last; at++) {
       const task = this.#pages.get(Math.floor(at / PAGE))?.[at % PAGE];
-      const key = task ? task.id : `.${at}`;
+      const key = task ? `${task.id} ${task.state} ${task.steps}` : `.${at}`;
       const row = this.#pool.get(key) ?? this.#row(task);
       row.style.transform = `translateY(${at * ROW + shift}px)`;
       row.classList.toggle("chosen", Boolean(task) && task.id === state.get("task"));
