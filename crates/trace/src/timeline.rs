@@ -185,7 +185,10 @@ fn span_json(recording: &Recording, span: &Span<'_>) -> Value {
         Some(wait) => {
             let what = match wait.kind() {
                 Some(Kind::WaitTask) => format!("{} to end", recording.who(wait.a)),
-                _ => words::thing(recording.tables.text(wait.c)),
+                _ => match recording.tables.text(wait.c) {
+                    what if what == "sleep" || what.ends_with(".sleep") => "sleep".to_owned(),
+                    what => words::thing(what),
+                },
             };
             json!([begin, end, span.state.name(), what + &recording.at(", at ", wait.b)])
         }

@@ -102,7 +102,8 @@ export class Graph {
     this.#layers.edges.replaceChildren(...edges.map((edge, at) => {
       const way = path(edge);
       const wide = 1.2 + Math.min(1.4, Math.log10(edge.count) * 0.28);
-      const line = svg("path", { class: `edge ${edge.kind}`, d: way, "marker-end": `url(#tip-${edge.kind})` });
+      const kind = look(edge);
+      const line = svg("path", { class: `edge ${kind}`, d: way, "marker-end": `url(#tip-${kind})` });
       line.style.setProperty("--wide", `${wide}px`);
       return svg("g", { class: `edge-of ${edge.kind}`, data: { edge: at } }, line, svg("path", { class: "hit", d: way }));
     }));
@@ -301,12 +302,15 @@ const EXPLAINED = {
   spawned: "Who started whom", awaits: "Who waits for whose end", woke: "Who made whom go on", cancelled: "Who cancelled whom",
 };
 
+/** A way that leads to what went wrong looks like it. */
+const look = ({ kind, outcome }) => (kind === "spawned" && ["failed", "cancelled"].includes(outcome) ? `to-${outcome}` : kind);
+
 /** "was cancelled by …", "failed with …". */
 const verb = (explained) => (explained.startsWith("cancelled") ? "was " : "");
 
 function markers() {
   const marker = (kind) => svg("marker", { id: `tip-${kind}`, class: kind, viewBox: "0 0 8 8", refX: "7", refY: "4", markerWidth: "7", markerHeight: "7", markerUnits: "userSpaceOnUse", orient: "auto" }, svg("path", { d: "M0 .5L8 4L0 7.5z" }));
-  return svg("defs", {}, KINDS.map(marker));
+  return svg("defs", {}, [...KINDS, "to-failed", "to-cancelled"].map(marker));
 }
 
 function swatch(kind) {

@@ -310,7 +310,8 @@ export class Timeline {
     const span = at.x >= LABELS && !row.levels ? spanAt(row, time, ((this.#to - this.#from) / this.#room().width) * 3) : null;
     if (span) {
       const [begin, end, what, forWhat] = span;
-      lines.push(`${what}${forWhat ? ` for ${forWhat}` : ""}: ${duration(end - begin)}, from ${moment(begin)}`);
+      const doing = forWhat?.startsWith("sleep") ? forWhat : `${what}${forWhat ? ` for ${forWhat}` : ""}`;
+      lines.push(`${doing}: ${duration(end - begin)}, from ${moment(begin)}`);
     }
     if (level) {
       const [, , running, ready, waiting] = level;

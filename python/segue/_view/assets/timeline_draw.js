@@ -7,7 +7,9 @@ export const TASK_ROW = 24;
 export const GROUP_ROW = 46;
 export const HEAD = 78;
 const AXIS = 24;
-const BAR = 10;
+const BAR = 14;
+/** Pixels of a wait from which on it says what for. */
+const WORTH_WORDS = 70;
 
 let colours = null;
 addEventListener("themechange", () => { colours = null; });
@@ -126,12 +128,17 @@ function rows(paint, hue, view, x) {
 
 function spans(paint, hue, view, x, row, y) {
   const middle = y + TASK_ROW / 2;
-  for (const [begin, end, what] of row.spans) {
+  paint.font = `11px ${hue.sans}`;
+  paint.textBaseline = "middle";
+  for (const [begin, end, what, forWhat] of row.spans) {
     const left = Math.max(LABELS, x(begin)), right = Math.min(view.width, x(end));
     if (right < LABELS || left > view.width) continue;
-    const high = what === "waiting" ? 4 : BAR;
     paint.fillStyle = hue[what] ?? hue.waiting;
-    paint.fillRect(left, middle - high / 2, Math.max(what === "waiting" ? 0.6 : 1.2, right - left), high);
+    paint.fillRect(left, middle - BAR / 2, Math.max(what === "waiting" ? 0.6 : 1.2, right - left), BAR);
+    if (forWhat && right - left > WORTH_WORDS) {
+      paint.fillStyle = hue.soft;
+      paint.fillText(cut(paint, forWhat, right - left - 14), left + 7, middle + 0.5);
+    }
   }
   if (row.task && row.state !== "finished" && row.end <= view.to) dot(paint, hue[row.state] ?? hue.pending, x(row.end), middle, row.state);
 }
@@ -190,10 +197,10 @@ const worst = (outcomes) => ["failed", "cancelled", "pending", "finished"].find(
 
 const widths = new Map();
 function cut(paint, text, room) {
-  const key = `${Math.round(room)} ${text}`;
+  const key = `${paint.font} ${Math.round(room)} ${text}`;
   let said = widths.get(key);
   if (said === undefined) {
-    said = text;
+    said = text.slice(0, Math.ceil(room / 3));
     while (said.length > 2 && paint.measureText(said).width > room) said = `${said.slice(0, -2).trimEnd()}…`;
     if (widths.size > 2000) widths.clear();
     widths.set(key, said);
