@@ -1,4 +1,4 @@
-"""The page of `segue view` in a headless Chromium: a recording of a hundred thousand tasks, looked through by mouse and by keyboard."""
+"""The page of `segue view` in a headless Chromium: a hundred thousand tasks, by mouse and by keyboard."""
 
 from __future__ import annotations
 
@@ -10,11 +10,8 @@ from pathlib import Path
 
 import pytest
 from playwright.sync_api import Browser, BrowserContext, Locator, Page, expect, sync_playwright
-from viewing import Served, serving, viewed
-
 from segue import _core
-
-pytest_plugins = ["viewing"]  # the recordings
+from viewing import Served, large_recording, serving, small_recording, viewed  # noqa: F401
 
 CHROMIUM = ("chromium", "chromium-browser", "google-chrome")
 FAILED = "UnicodeDecodeError"
@@ -45,7 +42,10 @@ class Watched:
         page = self.page
         page.on("console", lambda message: message.type in ("error", "warning") and self.wrong.append(message.text))
         page.on("pageerror", lambda error: self.wrong.append(str(error)))
-        page.on("response", lambda response: response.status >= 400 and self.wrong.append(f"{response.status} {response.url}"))
+        page.on(
+            "response",
+            lambda response: response.status >= 400 and self.wrong.append(f"{response.status} {response.url}"),
+        )
         own = served.url.partition("?")[0]
         page.on("request", lambda request: request.url.startswith(own) or self.wrong.append(f"asked {request.url}"))
         page.on("requestfailed", lambda request: self.wrong.append(f"failed {request.url}"))
@@ -142,7 +142,9 @@ def test_double_click_tells_a_groups_story(page: Page) -> None:
 def test_what_is_cancelled_is_explained(page: Page) -> None:
     page.locator(".outcomes button", has_text="cancelled").click()
     page.locator(".rows .row[data-task]").first.click()
-    expect(page.locator("#story .verdict")).to_have_text("cancelled by the deadline of the nursery at crawl.py:43: no answer within 5 s")
+    expect(page.locator("#story .verdict")).to_have_text(
+        "cancelled by the deadline of the nursery at crawl.py:43: no answer within 5 s"
+    )
     page.get_by_role("button", name="Show in graph").click()
     expect(page.locator(".node.chosen")).to_have_count(1)
     page.locator(".node.chosen").hover()
@@ -308,13 +310,21 @@ def test_with_the_keyboard_alone(page: Page) -> None:
     expect(page.locator("dialog#keys")).to_be_hidden()
 
 
+NAME_OF_FOCUSED = """() => {
+  const { id, className } = document.activeElement;
+  return id || className.baseVal || className;
+}"""
+
+
 def test_everything_can_be_reached_by_tab(page: Page) -> None:
     reached = set()
     page.locator("body").evaluate("body => body.focus()")
     for _ in range(40):
         page.keyboard.press("Tab")
-        reached.add(page.evaluate("document.activeElement.id || document.activeElement.className.baseVal || document.activeElement.className"))
-    assert {"search", "theme", "help", "tab-graph"} <= reached and any("graph" in name or "node" in name for name in reached)
+        reached.add(page.evaluate(NAME_OF_FOCUSED))
+    assert {"search", "theme", "help", "tab-graph"} <= reached and any(
+        "graph" in name or "node" in name for name in reached
+    )
 
 
 # --- Colours ---------------------------------------------------------------------------------------
@@ -456,11 +466,19 @@ def test_a_running_program_is_followed(browser: Browser, tmp_path: Path) -> None
 class Warned(Growing):
     def answer(self, question: str, arguments: str = "{}") -> str:
         warning = {
-            "code": "loop-blocked", "title": "The loop was blocked for 150 ms", "text": "time.sleep ran on it.", "cure": "await asyncio.sleep instead.",
-            "task": "1.2", "place": {"file": "/home/you/app.py", "line": 7, "function": "main", "short": "app.py:7"}, "at": 5_000_000, "count": 3,
-        }  # fmt: skip
+            "code": "loop-blocked",
+            "title": "The loop was blocked for 150 ms",
+            "text": "time.sleep ran on it.",
+            "cure": "await asyncio.sleep instead.",
+            "task": "1.2",
+            "place": {"file": "/home/you/app.py", "line": 7, "function": "main", "short": "app.py:7"},
+            "at": 5_000_000,
+            "count": 3,
+        }
         answer = super().answer(question, arguments)
-        return json.dumps(json.loads(answer) | {"live": False, "warnings": [warning]}) if question == "summary" else answer
+        return (
+            json.dumps(json.loads(answer) | {"live": False, "warnings": [warning]}) if question == "summary" else answer
+        )
 
 
 def test_warnings_with_their_cures(browser: Browser, tmp_path: Path) -> None:

@@ -14,13 +14,10 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from viewing import VIEW, Served, serving, viewed
-
 from segue import _core
 from segue._view import http as view_http
 from segue._view import server as view_server
-
-pytest_plugins = ["viewing"]  # the recordings
+from viewing import VIEW, Served, large_recording, serving, small_recording, viewed  # noqa: F401
 
 ASSETS = Path(view_server.ASSETS)
 EXPORT = [sys.executable, "-m", "segue", "export"]
@@ -56,7 +53,9 @@ def test_the_token_gives_a_cookie_that_opens_everything(served: Served) -> None:
     assert served.ask("summary").json()["program"] == "app.py"  # type: ignore[index]
 
 
-@pytest.mark.parametrize("path", ["/", "/?token=", "/?token=wrong", "/app.js", "/api/summary", "/export/svg", "/nothing"])
+@pytest.mark.parametrize(
+    "path", ["/", "/?token=", "/?token=wrong", "/app.js", "/api/summary", "/export/svg", "/nothing"]
+)
 def test_nothing_without_the_token(served: Served, path: str) -> None:
     for headers in ({}, {"Cookie": f"segue-{served.port}=wrong; segue-1={served.token}"}):
         reply = served.get(path, headers, cookie=False)
@@ -68,7 +67,9 @@ def test_the_token_opens_only_the_page(served: Served) -> None:
     assert served.get(f"/api/summary?token={served.token}", cookie=False).status == 403
 
 
-@pytest.mark.parametrize("host", ["evil.example", "evil.example:{port}", "127.0.0.1", "127.0.0.1:1", "", "127.0.0.1.evil.example:{port}"])
+@pytest.mark.parametrize(
+    "host", ["evil.example", "evil.example:{port}", "127.0.0.1", "127.0.0.1:1", "", "127.0.0.1.evil.example:{port}"]
+)
 def test_names_that_are_not_this_machine_are_refused(served: Served, host: str) -> None:
     reply = served.get("/api/summary", {"Host": host.format(port=served.port)})
     assert reply.status == 421
@@ -109,10 +110,24 @@ def test_a_browser_gets_an_address_that_is_good_once(small: Path, tmp_path: Path
 @pytest.mark.parametrize(
     "path",
     [
-        "/../server.py", "/..%2fserver.py", "/%2e%2e/server.py", "/assets/app.js", "/./app.js", "//app.js", "/app.js/", "/app.js%00",
-        "/../../../../../../etc/passwd", "//etc/passwd", "/index.html", "/api/../app.js", "/export/../app.js", "/api", "/api/", "/export/exe",
+        "/../server.py",
+        "/..%2fserver.py",
+        "/%2e%2e/server.py",
+        "/assets/app.js",
+        "/./app.js",
+        "//app.js",
+        "/app.js/",
+        "/app.js%00",
+        "/../../../../../../etc/passwd",
+        "//etc/passwd",
+        "/index.html",
+        "/api/../app.js",
+        "/export/../app.js",
+        "/api",
+        "/api/",
+        "/export/exe",
     ],
-)  # fmt: skip
+)
 def test_only_what_is_named_exactly_is_there(served: Served, path: str) -> None:
     assert served.get(path).status == 404
 
@@ -126,12 +141,22 @@ def test_only_get(served: Served, method: str) -> None:
 @pytest.mark.parametrize(
     "head",
     [
-        b"GET /", b"GET / HTTP/2.0", b"GET  / HTTP/1.1", b"hello", b"GET http://127.0.0.1/ HTTP/1.1", b"GET * HTTP/1.1",
-        b"GET / HTTP/1.1\r\nno colon", b"GET / HTTP/1.1\r\n folded: x", b"GET / HTTP/1.1\r\nName : x", b"GET / HTTP/1.1\r\nA: b\nC: d",
-        b"GET / HTTP/1.1\r\nContent-Length: 5", b"GET / HTTP/1.1\r\nTransfer-Encoding: chunked", b"GET /?%ff=%ff HTTP/1.1",
+        b"GET /",
+        b"GET / HTTP/2.0",
+        b"GET  / HTTP/1.1",
+        b"hello",
+        b"GET http://127.0.0.1/ HTTP/1.1",
+        b"GET * HTTP/1.1",
+        b"GET / HTTP/1.1\r\nno colon",
+        b"GET / HTTP/1.1\r\n folded: x",
+        b"GET / HTTP/1.1\r\nName : x",
+        b"GET / HTTP/1.1\r\nA: b\nC: d",
+        b"GET / HTTP/1.1\r\nContent-Length: 5",
+        b"GET / HTTP/1.1\r\nTransfer-Encoding: chunked",
+        b"GET /?%ff=%ff HTTP/1.1",
         b"GET /?" + b"&".join(b"a%d=1" % n for n in range(30)) + b" HTTP/1.1",
     ],
-)  # fmt: skip
+)
 def test_what_is_no_request_gets_a_clear_no(served: Served, head: bytes) -> None:
     reply = talk(served, head + b"\r\n\r\n")
     assert reply.startswith(b"HTTP/1.1 400 ") and b"Connection: close" in reply
@@ -160,7 +185,10 @@ def test_a_connection_without_requests_is_closed(served: Served, monkeypatch: py
 def test_connections_have_a_limit(small: Path) -> None:
     with serving(_core.OpenedRecording(str(small))) as served:
         served.known()
-        held = [socket.create_connection(("127.0.0.1", served.port), timeout=30) for _ in range(view_server.MOST_CONNECTIONS)]
+        held = [
+            socket.create_connection(("127.0.0.1", served.port), timeout=30)
+            for _ in range(view_server.MOST_CONNECTIONS)
+        ]
         with socket.create_connection(("127.0.0.1", served.port), timeout=30) as one_more:
             assert one_more.recv(12) == b"HTTP/1.1 503"
         for connection in held:
@@ -172,7 +200,12 @@ def test_connections_have_a_limit(small: Path) -> None:
 
 def test_answers_are_the_recordings(served: Served, small: Path) -> None:
     recording = _core.OpenedRecording(str(small))
-    for question, given in [("summary", {}), ("graph", {"expand": ["g2"]}), ("task", {"id": "1.1"}), ("search", {"text": "fetch"})]:
+    for question, given in [
+        ("summary", {}),
+        ("graph", {"expand": ["g2"]}),
+        ("task", {"id": "1.1"}),
+        ("search", {"text": "fetch"}),
+    ]:
         reply = served.ask(question, **given)
         assert reply.status == 200 and reply.json() == json.loads(recording.answer(question, json.dumps(given)))
 
@@ -274,7 +307,11 @@ def test_every_file_that_the_page_names_is_served(served: Served) -> None:
     assert {"app.js", "theme.css", "graph.js", "mark.svg"} <= named
     for name in named:
         reply = served.get(f"/{name}")
-        assert reply.status == 200 and reply.headers["Content-Type"].split(";")[0] in ("text/javascript", "text/css", "image/svg+xml")
+        assert reply.status == 200 and reply.headers["Content-Type"].split(";")[0] in (
+            "text/javascript",
+            "text/css",
+            "image/svg+xml",
+        )
 
 
 def test_the_installed_package_has_all_of_them() -> None:
@@ -325,7 +362,9 @@ def test_only_loopback(small: Path, host: str) -> None:
 
 def test_ports(small: Path) -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
-        assert "Address already in use" in refused(*VIEW, str(small), "--no-browser", "--port", str(taken.getsockname()[1]))
+        assert "Address already in use" in refused(
+            *VIEW, str(small), "--no-browser", "--port", str(taken.getsockname()[1])
+        )
     assert "invalid port" in refused(*VIEW, str(small), "--port", "99999")
     with viewed(small, "--host", "127.0.0.2") as served:
         connection = http.client.HTTPConnection("127.0.0.2", served.port, timeout=30)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import functools
 import http.client
 import json
 import re
@@ -17,7 +18,6 @@ from pathlib import Path
 from urllib.parse import quote, urlsplit
 
 import pytest
-
 import segue
 from segue import _core
 from segue._view.server import Answers, Server
@@ -25,16 +25,16 @@ from segue._view.server import Answers, Server
 VIEW = [sys.executable, "-m", "segue", "view"]
 
 
-@pytest.fixture(scope="session")
-def small(tmp_path_factory: pytest.TempPathFactory) -> Path:
+@pytest.fixture(scope="session", name="small")
+def small_recording(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A recording of a crawler with some hundred tasks."""
     path = tmp_path_factory.mktemp("recordings") / "small.segue"
     _core._synthetic_recording(str(path), 300)
     return path
 
 
-@pytest.fixture(scope="session")
-def large(tmp_path_factory: pytest.TempPathFactory) -> Path:
+@pytest.fixture(scope="session", name="large")
+def large_recording(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The same with a hundred thousand."""
     path = tmp_path_factory.mktemp("recordings") / "crawl.segue"
     _core._synthetic_recording(str(path), 100_000)
@@ -61,7 +61,9 @@ class Served:
     def connect(self) -> http.client.HTTPConnection:
         return http.client.HTTPConnection("127.0.0.1", self.port, timeout=30)
 
-    def get(self, path: str, headers: dict[str, str] | None = None, *, cookie: bool = True, method: str = "GET") -> Reply:
+    def get(
+        self, path: str, headers: dict[str, str] | None = None, *, cookie: bool = True, method: str = "GET"
+    ) -> Reply:
         connection = self.connect()
         known = {"Cookie": self.known()} if cookie else {}
         connection.request(method, path, headers=known | (headers or {}))
@@ -123,10 +125,10 @@ def serving(answers: Answers) -> Iterator[Served]:
     found: list[object] = []
 
     async def main() -> None:
-        server = Server(answers, "rec/or\"ding")
+        server = Server(answers, 'rec/or"ding')
         await server.start("127.0.0.1", 0)
-        stop = asyncio.Event()
-        found.extend([server.url(), lambda loop=asyncio.get_running_loop(): loop.call_soon_threadsafe(stop.set)])
+        stop, loop = asyncio.Event(), asyncio.get_running_loop()
+        found.extend([server.url(), functools.partial(loop.call_soon_threadsafe, stop.set)])
         ready.set()
         serve = asyncio.create_task(server.serve())
         await stop.wait()

@@ -46,8 +46,9 @@ def main(argv: list[str]) -> int:
     host = _loopback(arguments.host)
     if host is None:
         print(
-            f"segue view: {arguments.host} is not an address of this machine alone (127.0.0.1 or ::1), and recordings are not "
-            "for the network;\nfrom another machine: ssh -L 8000:127.0.0.1:8000 HOST, with segue view --port 8000 there",
+            f"segue view: {arguments.host} is not an address of this machine alone (127.0.0.1 or ::1), and recordings "
+            "are not for the network;\n"
+            "from another machine: ssh -L 8000:127.0.0.1:8000 HOST, with segue view --port 8000 there",
             file=sys.stderr,
         )
         return 2
@@ -69,7 +70,10 @@ def main(argv: list[str]) -> int:
     except KeyboardInterrupt:
         pass
     except OSError as error:
-        print(f"segue view: can't listen on {host}, port {arguments.port}: {os.strerror(error.errno or 0)}", file=sys.stderr)
+        print(
+            f"segue view: can't listen on {host}, port {arguments.port}: {os.strerror(error.errno or 0)}",
+            file=sys.stderr,
+        )
         return CODE_OF_AN_ERROR
     return 0
 

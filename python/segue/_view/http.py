@@ -1,4 +1,4 @@
-"""As much of HTTP/1.1 as a page on this machine needs: GET requests without a body, read with limits; answers of known length.
+"""As much of HTTP/1.1 as a page on this machine needs: GET requests without a body, read with limits.
 
 Not a web server for programs. `server.py` calls it.
 """

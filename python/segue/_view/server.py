@@ -1,12 +1,12 @@
 """Serves the page and answers to its questions, on loopback, to whoever has the token.
 
-Who may ask: the address that `segue view` prints has a token; the page it gives sets a cookie that scripts can't read and
-other sites' pages don't send. Another host name than loopback's is refused, so that no page of the internet reaches this one
-by a name of its own (DNS rebinding). Files are those read at the start, by their exact names: no path of a request is ever
-opened.
+Who may ask: the address that `segue view` prints has a token; the page it gives sets a cookie that scripts can't read
+and other sites' pages don't send. Another host name than loopback's is refused, so that no page of the internet reaches
+this one by a name of its own (DNS rebinding). Files are those read at the start, by their exact names: no path of a
+request is ever opened.
 
-What is asked has `answer(question, arguments)` and `export(format, arguments)`: a file that was opened, or a running program.
-They work in threads, so that one long question leaves the page alive.
+What is asked has `answer(question, arguments)` and `export(format, arguments)`: a file that was opened, or a running
+program. They work in threads, so that one long question leaves the page alive.
 """
 
 from __future__ import annotations
@@ -46,7 +46,7 @@ _EXPORTS = {
 
 
 class Answers(Protocol):
-    """What is shown. Both raise LookupError, saying why, for what can't be answered, ValueError for malformed arguments."""
+    """What is shown. Both raise LookupError, saying why, for what can't be answered, ValueError for bad arguments."""
 
     def answer(self, question: str, arguments: str = "{}") -> str: ...
     def export(self, format: str, arguments: str = "{}") -> bytes: ...
