@@ -1,5 +1,6 @@
 #!/bin/sh
-# Installs the real servers that tests/ecosystem talks to (Debian packages), if they are missing.
+# Installs the real servers that tests/ecosystem talks to and the browser that tests/seeing drives (Debian packages), if they are
+# missing.
 # The packages' own services are not used: the tests start private processes on free ports.
 # Run as root, or it will say what to install.
 set -eu
@@ -8,13 +9,15 @@ missing=""
 command -v redis-server >/dev/null 2>&1 || missing="$missing redis-server"
 [ -n "$(ls /usr/lib/postgresql/*/bin/initdb 2>/dev/null)" ] || missing="$missing postgresql"
 { command -v nginx || [ -x /usr/sbin/nginx ]; } >/dev/null 2>&1 || missing="$missing nginx-light"
+{ command -v chromium || command -v chromium-browser || command -v google-chrome; } >/dev/null 2>&1 ||
+    missing="$missing chromium fonts-dejavu-core"
 
 if [ -z "$missing" ]; then
-    echo "servers for the ecosystem tests: all there"
+    echo "servers and the browser for the tests: all there"
     exit 0
 fi
 if [ "$(id -u)" != 0 ]; then
-    echo "the ecosystem tests need these Debian packages; install them as root:" >&2
+    echo "the tests need these Debian packages; install them as root:" >&2
     echo "    apt-get install --no-install-recommends$missing" >&2
     exit 1
 fi

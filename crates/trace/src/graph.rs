@@ -15,6 +15,7 @@ use crate::model::groups::{Edge, NO_GROUP};
 use crate::model::task::{Outcome, Outcomes, State};
 use crate::queries::{Arguments, Refused};
 use crate::recording::Recording;
+use crate::story;
 use crate::words::{self, counted};
 
 /// Nodes in one picture, boxes included.
@@ -48,11 +49,15 @@ pub struct Node {
     pub shape: Shape,
     /// The only task in it, if there is but one.
     pub task: Option<u64>,
+    /// The group that it is, or is of.
+    pub group: Option<u32>,
     pub label: String,
     pub place: Place,
     pub outcomes: Outcomes,
     /// Of failed and cancelled ones.
     pub why: Text,
+    /// One of its tasks that went wrong: the first that failed, or else that was cancelled.
+    pub example: Option<u64>,
     /// The nursery's node that it is drawn in.
     pub parent: Option<usize>,
     /// The node that started it: it is drawn below.
@@ -138,9 +143,23 @@ fn node_json(recording: &Recording, graph: &Graph, node: &Node) -> Value {
         "outcomes": outcomes_json(&node.outcomes),
         "outcome": node.outcome().map(Outcome::name),
         "why": recording.tables.text(node.why),
+        "lines": node.lines(recording),
+        "group": node.group.map(|group| format!("g{group}")),
+        "example": node.example.map(words::id),
+        "explained": node.example.and_then(|task| explained(recording, task)),
         "parent": node.parent.map(|parent| &graph.nodes[parent].id),
         "x": node.x, "y": node.y, "w": node.w, "h": node.h,
     })
+}
+
+/// Why a task went wrong, in words.
+fn explained(recording: &Recording, task: u64) -> Option<String> {
+    let model = recording.model();
+    let task = model.task(task)?;
+    match (task.state, model.cancel_of(task)) {
+        (State::Cancelled, Some(cancel)) => Some(story::cancellation(recording, task.key, cancel)),
+        _ => story::ending(recording, task),
+    }
 }
 
 pub fn outcomes_json(outcomes: &Outcomes) -> Value {
@@ -190,6 +209,7 @@ pub fn graph(recording: &Recording, wanted: &Wanted<'_>) -> Graph {
     drawing.groups();
     drawing.members();
     drawing.left_out();
+    drawing.examples();
     let mut edges = edges::between(&drawing);
     edges.sort_by_key(|edge| (edge.kind, std::cmp::Reverse(edge.count), edge.from, edge.to));
     edges.truncate(MOST_EDGES);
@@ -249,6 +269,7 @@ impl<'r, 'w> Drawing<'r, 'w> {
         let mut shown: Vec<u32> = shown.into_iter().collect();
         // A group is made after its parent.
         shown.sort_unstable();
+        let looked_at = self.looked_at().map(|at| self.recording.model().tasks()[at].group);
         for number in shown {
             let group = &groups[number as usize];
             let above = self.of_group.get(&group.parent).copied();
@@ -258,13 +279,22 @@ impl<'r, 'w> Drawing<'r, 'w> {
             let label = if count == 1 { name } else { format!("{name} ×{}", words::count(count)) };
             let id = format!("g{number}");
             let node = self.node(id, Shape::Group, label, group.place, group.outcomes, parent, above);
-            self.nodes[node].why = group.why;
+            (self.nodes[node].why, self.nodes[node].group) = (group.why, Some(number));
             self.of_group.insert(number, node);
-            if self.wanted.expand.contains(&*self.nodes[node].id) {
+            if self.wanted.expand.contains(&*self.nodes[node].id) || looked_at == Some(number) {
                 self.unfolded.insert(number);
             }
         }
         self.name_the_only_ones();
+    }
+
+    /// The task that is in focus, by its position: it is drawn by itself.
+    fn looked_at(&self) -> Option<usize> {
+        let model = self.recording.model();
+        let at = model.position(words::key(self.wanted.focus.strip_prefix('t')?)?)?;
+        // A group of one stands for its task.
+        let group = model.groups().all().get(model.tasks()[at].group as usize)?;
+        (group.outcomes.total() > 1).then_some(at)
     }
 
     /// A group of one task is named as the task.
@@ -294,7 +324,24 @@ impl<'r, 'w> Drawing<'r, 'w> {
         above: Option<usize>,
     ) -> usize {
         let (x, y, w, h) = (0.0, 0.0, 0.0, 0.0);
-        self.nodes.push(Node { id, shape, task: None, label, place, outcomes, why: 0, parent, above, x, y, w, h });
+        let (task, group, why, example) = (None, None, 0, None);
+        self.nodes.push(Node {
+            id,
+            shape,
+            task,
+            group,
+            label,
+            place,
+            outcomes,
+            why,
+            example,
+            parent,
+            above,
+            x,
+            y,
+            w,
+            h,
+        });
         self.nodes.len() - 1
     }
 
@@ -314,11 +361,13 @@ impl<'r, 'w> Drawing<'r, 'w> {
     fn members(&mut self) {
         let recording = self.recording;
         let tasks = recording.model().tasks();
+        let looked_at = self.looked_at();
         let mut unfolded: Vec<u32> = self.unfolded.iter().copied().collect();
         unfolded.sort_unstable();
         for group in unfolded {
             let mut members: Vec<usize> = (0..tasks.len()).filter(|&at| tasks[at].group == group).collect();
             members.sort_by_key(|&at| match tasks[at].state {
+                _ if looked_at == Some(at) => (0, 0),
                 State::Failed => (0, at),
                 State::Cancelled => (1, at),
                 State::Finished => (3, at),
@@ -339,6 +388,7 @@ impl<'r, 'w> Drawing<'r, 'w> {
                 let label = recording.name(task);
                 let node = self.node(id, Shape::Task, label, task.started_at, outcomes, parent, above);
                 (self.nodes[node].task, self.nodes[node].why) = (Some(task.key), task.why);
+                self.nodes[node].group = Some(group);
                 self.of_task.insert(member, node);
             }
             let node = &mut self.nodes[folded];
@@ -416,6 +466,17 @@ impl<'r, 'w> Drawing<'r, 'w> {
         node
     }
 
+    fn examples(&mut self) {
+        let tasks = self.recording.model().tasks();
+        for wanted in [State::Failed, State::Cancelled] {
+            for (at, task) in tasks.iter().enumerate().filter(|(_, task)| task.state == wanted) {
+                if let Some(node) = self.node_of(at) {
+                    self.nodes[node].example.get_or_insert(task.key);
+                }
+            }
+        }
+    }
+
     fn node_of(&self, position: usize) -> Option<usize> {
         let group = self.recording.model().tasks()[position].group;
         self.of_task.get(&position).or_else(|| self.of_group.get(&group)).copied()
@@ -443,7 +504,9 @@ fn renumbered(len: usize, stays: impl Fn(usize) -> bool) -> Vec<usize> {
 
 /// Leaves the node, what is above it, and what it has to do with.
 fn focus(graph: &mut Graph, id: &str) {
-    let Some(at) = graph.nodes.iter().position(|node| node.id == id) else { return };
+    let task = id.strip_prefix('t').and_then(words::key);
+    let is_it = |node: &Node| node.id == id || (task.is_some() && node.task == task);
+    let Some(at) = graph.nodes.iter().position(is_it) else { return };
     let mut stays: HashSet<usize> = HashSet::from([at]);
     for edge in &graph.edges {
         if edge.from == at || edge.to == at {

@@ -19,12 +19,15 @@ use crate::words;
 
 use repeat::{repetitions, Run, LONGEST_PERIOD};
 use sentences::Teller;
+pub use sentences::{cancellation, ending};
 
 /// A longer story loses its middle.
 const LONGEST: usize = 400;
 /// A step of at least this is worth a sentence.
 const LONG_STEP: Nanos = 100_000_000;
 const MOST_CHILDREN: usize = 200;
+/// Of them with their names.
+const MOST_TOLD: usize = 12;
 
 /// One thing that a task did or that was done to it.
 #[derive(Clone, Copy)]
@@ -69,6 +72,11 @@ pub fn task(recording: &Recording, key: Key) -> Result<Value, Refused> {
     let ids: Vec<String> = children.iter().take(MOST_CHILDREN).map(|child| words::id(child.key)).collect();
     value["children"] = ids.into();
     value["children_total"] = children.len().into();
+    let told = children.iter().take(MOST_TOLD).map(|child| {
+        let why = recording.tables.text(child.why);
+        json!({"id": words::id(child.key), "name": recording.name(child), "state": child.state.name(), "why": words::one_line(why)})
+    });
+    value["children_told"] = told.collect();
     let story = story(recording, position).into_iter().map(|sentence| {
         json!({
             "at": recording.since_begin(sentence.at),
@@ -76,6 +84,7 @@ pub fn task(recording: &Recording, key: Key) -> Result<Value, Refused> {
             "text": sentence.text,
             "place": recording.place_json(sentence.place),
             "tasks": sentence.tasks.iter().map(|task| words::id(*task)).collect::<Vec<_>>(),
+            "names": sentence.tasks.iter().map(|task| recording.who(*task)).collect::<Vec<_>>(),
         })
     });
     value["story"] = story.collect();

@@ -7,8 +7,8 @@ use serde_json::{json, Value};
 
 use sched::Nanos;
 
-use crate::event::LOOP_SHIFT;
-use crate::life::Life;
+use crate::event::{Kind, LOOP_SHIFT};
+use crate::life::{Life, Span};
 use crate::model::task::{State, Task};
 use crate::queries::{Arguments, Filter, Refused};
 use crate::recording::Recording;
@@ -88,6 +88,24 @@ impl Pieces {
         }
     }
 
+    /// How many tasks were running, ready and waiting, on average: `[begin, end, running, ready, waiting]`.
+    fn levels(&self, recording: &Recording) -> Vec<Value> {
+        let mut levels: Vec<(Nanos, Nanos, [f64; PENDING_STATES])> = Vec::new();
+        for (piece, took) in self.took.iter().enumerate().filter(|(_, took)| **took != [0; PENDING_STATES]) {
+            let (begin, end) = (self.window.begin_of(piece), self.window.begin_of(piece + 1));
+            let long = end.saturating_sub(begin).max(1) as f64;
+            let level = took.map(|took| (took as f64 / long * 100.0).round() / 100.0);
+            match levels.last_mut() {
+                Some((_, last, same)) if *last == begin && *same == level => *last = end,
+                _ => levels.push((begin, end, level)),
+            }
+        }
+        let json = |(begin, end, [running, ready, waiting]): (Nanos, Nanos, [f64; PENDING_STATES])| {
+            json!([recording.since_begin(begin), recording.since_begin(end), running, ready, waiting])
+        };
+        levels.into_iter().map(json).collect()
+    }
+
     fn spans(&self) -> Vec<(Nanos, Nanos, State)> {
         let mut spans: Vec<(Nanos, Nanos, State)> = Vec::new();
         for (piece, took) in self.took.iter().enumerate() {
@@ -114,38 +132,41 @@ impl Pieces {
 }
 
 /// Tells the parts of a task's spans that are in the window.
-fn spans_of(recording: &Recording, window: Window, position: usize, mut tell: impl FnMut(Nanos, Nanos, State)) {
+fn spans_of<'r>(recording: &'r Recording, window: Window, position: usize, mut tell: impl FnMut(Span<'r>)) {
     let task = &recording.model().tasks()[position];
-    let mut clipped = |begin: Nanos, end: Nanos, state: State| {
-        if end >= window.from && begin < window.to {
-            tell(begin.max(window.from), end.min(window.to), state);
+    let mut clipped = |span: Span<'r>| {
+        if span.end >= window.from && span.begin < window.to {
+            tell(Span { begin: span.begin.max(window.from), end: span.end.min(window.to), ..span });
         }
     };
     let mut life = Life::of(task);
     for event in recording.history().of_task(task.key, position) {
         if event.task() == task.key {
-            life.apply(event, |span| clipped(span.begin, span.end, span.state));
+            life.apply(event, &mut clipped);
         }
     }
-    life.end(task, recording.now(), |span| clipped(span.begin, span.end, span.state));
+    life.end(task, recording.now(), &mut clipped);
 }
 
 fn task_row(recording: &Recording, window: Window, position: usize) -> Value {
     let task = &recording.model().tasks()[position];
-    let mut exact: Vec<(Nanos, Nanos, State)> = Vec::new();
+    let mut exact: Vec<Span<'_>> = Vec::new();
     let mut pieces: Option<Pieces> = None;
-    spans_of(recording, window, position, |begin, end, state| match &mut pieces {
-        Some(pieces) => pieces.add(begin, end, state),
+    spans_of(recording, window, position, |span| match &mut pieces {
+        Some(pieces) => pieces.add(span.begin, span.end, span.state),
         None => {
-            exact.push((begin, end, state));
+            exact.push(span);
             if exact.len() > window.pieces {
                 let mut many = Pieces::new(window);
-                exact.iter().for_each(|&(begin, end, state)| many.add(begin, end, state));
+                exact.iter().for_each(|span| many.add(span.begin, span.end, span.state));
                 pieces = Some(many);
             }
         }
     });
-    let spans = pieces.map_or(exact, |pieces| pieces.spans());
+    let spans = match pieces {
+        Some(pieces) => spans_json(recording, &pieces.spans()),
+        None => exact.iter().map(|span| span_json(recording, span)).collect(),
+    };
     json!({
         "task": words::id(task.key),
         "label": recording.name(task),
@@ -153,8 +174,26 @@ fn task_row(recording: &Recording, window: Window, position: usize) -> Value {
         "state": task.state.name(),
         "begin": recording.since_begin(task.begin),
         "end": recording.since_begin(task.end.min(recording.now())),
-        "spans": spans_json(recording, &spans),
+        "spans": spans,
     })
+}
+
+/// With what it waits for, and where.
+fn span_json(recording: &Recording, span: &Span<'_>) -> Value {
+    let (begin, end) = (recording.since_begin(span.begin), recording.since_begin(span.end));
+    match span.wait {
+        Some(wait) => {
+            let what = match wait.kind() {
+                Some(Kind::WaitTask) => format!("{} to end", recording.who(wait.a)),
+                _ => match recording.tables.text(wait.c) {
+                    what if what == "sleep" || what.ends_with(".sleep") => "sleep".to_owned(),
+                    what => words::thing(what),
+                },
+            };
+            json!([begin, end, span.state.name(), what + &recording.at(", at ", wait.b)])
+        }
+        None => json!([begin, end, span.state.name()]),
+    }
 }
 
 fn spans_json(recording: &Recording, spans: &[(Nanos, Nanos, State)]) -> Vec<Value> {
@@ -183,7 +222,7 @@ fn group_row(recording: &Recording, window: Window, group: u32, members: &[usize
     let tasks = recording.model().tasks();
     let mut pieces = Pieces::new(window);
     for &member in members {
-        spans_of(recording, window, member, |begin, end, state| pieces.add(begin, end, state));
+        spans_of(recording, window, member, |span| pieces.add(span.begin, span.end, span.state));
     }
     let mut outcomes = crate::model::task::Outcomes::default();
     members.iter().for_each(|&member| outcomes.add(tasks[member].state.outcome(), 1));
@@ -195,6 +234,7 @@ fn group_row(recording: &Recording, window: Window, group: u32, members: &[usize
         "count": members.len(),
         "outcomes": crate::graph::outcomes_json(&outcomes),
         "spans": spans_json(recording, &pieces.spans()),
+        "levels": pieces.levels(recording),
     })
 }
 

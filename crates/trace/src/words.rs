@@ -155,6 +155,8 @@ pub fn thing(what: &str) -> String {
     let known = match (last_two.get(1).copied().unwrap_or(""), last_two.first().copied().unwrap_or("")) {
         ("Lock", _) | ("", "Lock") => "a lock",
         ("RLock", _) => "a lock",
+        // What asyncio's `async with` is the same code for.
+        ("_ContextManagerMixin", _) => "a lock or semaphore",
         ("Semaphore" | "BoundedSemaphore", _) => "a semaphore",
         ("Limiter" | "CapacityLimiter", _) => "a limiter",
         ("Event", _) => "an event",

@@ -16,6 +16,8 @@ commands
   segue run app.py           run a program as python would, on Segue's loop
   segue run --report app.py  ... and say at exit which tasks failed, where they were started and why
   segue run --explain app.py ... and have a failure say in which task it was, and who started, awaited, cancelled it
+  segue view FILE            look at what `segue run --record FILE app.py` wrote: graph, timeline, stories
+  segue export FILE          ... for other programs: Perfetto, Mermaid, SVG, JSON Lines, flame graphs
   segue info                 what this installation is, and what on this machine would hold it back
 
   segue run --help           everything `run` takes (-m, -c, package.module:function, python's options)
@@ -30,6 +32,14 @@ def main() -> int:
         from segue._cli import run
 
         return run.main(rest)
+    if command == "view":
+        from segue._cli import view
+
+        return view.main(rest)
+    if command == "export":
+        from segue._cli import export
+
+        return export.main(rest)
     if command == "info":
         from segue._cli import info
 

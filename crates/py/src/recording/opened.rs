@@ -1,5 +1,7 @@
 //! A recording that was made, for Python: opened, asked (`trace::queries`) and exported. Needs no loop.
 
+use std::fs::File;
+use std::io::{BufWriter, Write};
 use std::path::PathBuf;
 use std::sync::{Mutex, PoisonError};
 
@@ -9,8 +11,21 @@ use pyo3::types::PyBytes;
 use trace::export::Format;
 use trace::graph::Wanted;
 use trace::queries::Arguments;
+use trace::synthetic::crawler;
 
 use super::session::os_error_at;
+
+/// For tests of what shows recordings: writes one of about so many tasks that never ran. Raises OSError if it can't be written.
+#[pyfunction]
+#[pyo3(name = "_synthetic_recording")]
+pub fn synthetic(py: Python<'_>, path: PathBuf, tasks: usize) -> PyResult<()> {
+    py.detach(|| {
+        let mut file = BufWriter::new(File::create(&path)?);
+        crawler(tasks).write_file(&mut file)?;
+        file.flush()
+    })
+    .map_err(|e| os_error_at(&e, &path))
+}
 
 /// A recording's file, read as a whole.
 #[pyclass(frozen, module = "segue._core")]

@@ -353,5 +353,6 @@ pub fn forget(_py: Python<'_>) {
 pub fn add_to(m: &Bound<'_, PyModule>) -> PyResult<()> {
     m.add_class::<Recording>()?;
     m.add_class::<super::opened::OpenedRecording>()?;
+    m.add_function(wrap_pyfunction!(super::opened::synthetic, m)?)?;
     m.add_function(wrap_pyfunction!(forget, m)?)
 }

@@ -6,7 +6,7 @@
 use crate::by_number::ByNumber;
 use crate::event::{Place, Text};
 
-use super::task::{Outcome, Outcomes, Task};
+use super::task::{Outcome, Outcomes, State, Task};
 use super::totals::pair;
 
 pub type GroupNumber = u32;
@@ -23,7 +23,7 @@ pub struct Group {
     pub nursery: Option<Place>,
     pub depth: u32,
     pub outcomes: Outcomes,
-    /// The text of the last failure or cancellation.
+    /// The text of the last failure or, where nothing failed, cancellation.
     pub why: Text,
 }
 
@@ -100,7 +100,9 @@ impl Groups {
     pub fn ended(&mut self, task: &Task) {
         if let Some(group) = self.all.get_mut(task.group as usize) {
             group.outcomes.ended(task.state.outcome());
-            if task.why != 0 {
+            // A failure says more than the cancellations that came of it.
+            let is_more = task.state == State::Failed || group.outcomes.of(Outcome::Failed) == 0;
+            if task.why != 0 && is_more {
                 group.why = task.why;
             }
         }

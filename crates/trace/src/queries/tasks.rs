@@ -5,9 +5,10 @@ use std::collections::HashMap;
 
 use serde_json::{json, Value};
 
-use crate::event::{cause, Place, Text};
+use crate::event::{cause, Key, Place, Text};
 use crate::model::task::{flag, Cancel, Outcome, State, Task, WaitsFor, NEVER};
 use crate::recording::Recording;
+use crate::story;
 use crate::words;
 
 use super::{Arguments, Refused};
@@ -39,7 +40,7 @@ pub fn task_json(recording: &Recording, task: &Task) -> Value {
         "woken_by": (task.wakes > 0).then(|| woken_by(recording, task)),
         "why": why(recording, task),
         "raised_at": recording.place_json(task.raised_at),
-        "cancelled_by": model.cancel_of(task).map(|cancel| cancel_json(recording, cancel)),
+        "cancelled_by": model.cancel_of(task).map(|cancel| cancel_json(recording, task.key, cancel)),
         "group": format!("g{}", task.group),
         "unheard": task.has(flag::UNHEARD),
         "destroyed": task.has(flag::DESTROYED),
@@ -103,8 +104,9 @@ pub fn cause_name(number: u32) -> &'static str {
     }
 }
 
-fn cancel_json(recording: &Recording, cancel: &Cancel) -> Value {
+fn cancel_json(recording: &Recording, of: Key, cancel: &Cancel) -> Value {
     json!({
+        "text": story::cancellation(recording, of, cancel),
         "task": (cancel.by != 0).then(|| words::id(cancel.by)),
         "name": (cancel.by != 0).then(|| recording.who(cancel.by)),
         "source": words::cancel_source(cancel.source).map_or("unknown", |source| source.name()),

@@ -2,7 +2,7 @@
 
 use crate::event::{cause, scope, Event, Key, Kind, Place};
 use crate::life::Span;
-use crate::model::task::{flag, State, Task, WaitsFor};
+use crate::model::task::{flag, Cancel, State, Task, WaitsFor};
 use crate::recording::Recording;
 use crate::words::{self, counted, duration, thing};
 
@@ -74,14 +74,14 @@ impl<'r> Teller<'r> {
             steps => format!("it ran {} in {}", duration(task.busy), counted(steps.into(), "step")),
         };
         let why = recording.tables.text(task.why);
-        let raised = recording.at(" (raised at ", task.raised_at);
-        let raised = if raised.is_empty() { raised } else { raised + ")" };
         let text = match task.state {
             _ if task.has(flag::DESTROYED) => {
                 format!("was destroyed after {lived} while it was pending: nobody kept a reference to it; {ran}")
             }
-            State::Failed if why.is_empty() => format!("failed{raised} after {lived}; {ran}"),
-            State::Failed => format!("failed with {}{raised} after {lived}; {ran}", words::one_line(why)),
+            State::Failed => {
+                let failed = ending(recording, task).unwrap_or_default();
+                format!("{failed} after {lived}; {ran}")
+            }
             State::Cancelled => {
                 let why = if why.is_empty() { String::new() } else { format!(" ({})", words::one_line(why)) };
                 format!("ended cancelled{why} after {lived}; {ran}")
@@ -270,36 +270,10 @@ impl<'r> Teller<'r> {
         }
     }
 
-    /// "cancelled by the deadline of the scope at app.py:7: no answer".
     fn cancelled(&self, event: &Event, why: Option<&Event>) -> String {
-        use sched::CancelSource::*;
-        let recording = self.recording;
-        let at = recording.at(" at ", event.b);
-        let scope = why.filter(|why| why.a != 0).and_then(|why| recording.model().scope(why.a));
-        let what = if scope.is_some_and(|scope| scope.is_nursery) { "nursery" } else { "scope" };
-        let of_scope = format!("the {what}{}", scope.map_or(String::new(), |scope| recording.at(" at ", scope.place)));
-        let by = match event.a {
-            0 => String::new(),
-            by if by == self.task.key => " by itself".to_owned(),
-            by => format!(" by {}", self.who(by)),
-        };
-        let how = match words::cancel_source(event.c) {
-            Some(TaskCancel) if by.is_empty() => format!("cancelled by code outside of any task{at}"),
-            Some(TaskCancel) => format!("cancelled{by}{at}"),
-            Some(ScopeCancel) => format!("cancelled with {of_scope}, which was cancelled{by}{at}"),
-            Some(Deadline) => format!("cancelled by the deadline of {of_scope}"),
-            Some(NurseryFailure) => {
-                let who = if event.a == 0 { "another task".to_owned() } else { self.who(event.a) };
-                format!("cancelled because {who} failed in {of_scope}")
-            }
-            Some(Signal) => "cancelled by a signal to the program".to_owned(),
-            Some(LoopShutdown) => "cancelled because the event loop was shut down".to_owned(),
-            None => format!("cancelled{by}{at}"),
-        };
-        match why.map_or("", |why| recording.tables.text(why.c)) {
-            "" => how,
-            words => format!("{how}: {}", words::one_line(words)),
-        }
+        let (scope, why) = why.map_or((0, 0), |why| (why.a, why.c));
+        let (at, by, place, source) = (event.at, event.a, event.b, event.c);
+        cancellation(self.recording, self.task.key, &Cancel { at, by, place, source, why, scope, count: 1 })
     }
 
     // --- Repetitions -----------------------------------------------------------------------------------
@@ -390,6 +364,48 @@ impl<'r> Teller<'r> {
         others.dedup();
         others
     }
+}
+
+/// Of the task `of`: "cancelled by the deadline of the scope at app.py:7: no answer".
+pub fn cancellation(recording: &Recording, of: Key, cancel: &Cancel) -> String {
+    use sched::CancelSource::*;
+    let at = recording.at(" at ", cancel.place);
+    let scope = (cancel.scope != 0).then(|| recording.model().scope(cancel.scope)).flatten();
+    let what = if scope.is_some_and(|scope| scope.is_nursery) { "nursery" } else { "scope" };
+    let of_scope = format!("the {what}{}", scope.map_or(String::new(), |scope| recording.at(" at ", scope.place)));
+    let by = match cancel.by {
+        0 => String::new(),
+        by if by == of => " by itself".to_owned(),
+        by => format!(" by {}", recording.who(by)),
+    };
+    let how = match words::cancel_source(cancel.source) {
+        Some(TaskCancel) if by.is_empty() => format!("cancelled by code outside of any task{at}"),
+        Some(TaskCancel) => format!("cancelled{by}{at}"),
+        Some(ScopeCancel) => format!("cancelled with {of_scope}, which was cancelled{by}{at}"),
+        Some(Deadline) => format!("cancelled by the deadline of {of_scope}"),
+        Some(NurseryFailure) => {
+            let who = if cancel.by == 0 { "another task".to_owned() } else { recording.who(cancel.by) };
+            format!("cancelled because {who} failed in {of_scope}")
+        }
+        Some(Signal) => "cancelled by a signal to the program".to_owned(),
+        Some(LoopShutdown) => "cancelled because the event loop was shut down".to_owned(),
+        None => format!("cancelled{by}{at}"),
+    };
+    match recording.tables.text(cancel.why) {
+        "" => how,
+        words => format!("{how}: {}", words::one_line(words)),
+    }
+}
+
+/// "failed with ValueError: no (raised at app.py:3)"; None for a task that didn't fail.
+pub fn ending(recording: &Recording, task: &Task) -> Option<String> {
+    let raised = recording.at(" (raised at ", task.raised_at);
+    let raised = if raised.is_empty() { raised } else { raised + ")" };
+    let why = recording.tables.text(task.why);
+    (task.state == State::Failed).then(|| match why {
+        "" => format!("failed{raised}"),
+        why => format!("failed with {}{raised}", words::one_line(why)),
+    })
 }
 
 fn kind_of(unit: &Unit<'_>) -> &'static str {

@@ -191,13 +191,13 @@ fn a_row_has_exact_spans_while_there_is_room() {
         json!([
             [0, 3_000_000, "ready"],
             [3_000_000, 3_100_000, "running"],
-            [3_100_000, 1_203_100_000, "waiting"],
+            [3_100_000, 1_203_100_000, "waiting", "a lock, at db.py:40"],
             [1_203_100_000, 1_204_100_000, "running"],
         ])
     );
     assert_eq!(timeline["turns"], json!([[0, 3_100_000, 3, 1]]));
     let part = ask(&recording, "timeline", json!({"filter": id(b), "from": 5_000_000, "to": 6_000_000}));
-    assert_eq!(part["rows"][0]["spans"], json!([[5_000_000, 6_000_000, "waiting"]]));
+    assert_eq!(part["rows"][0]["spans"], json!([[5_000_000, 6_000_000, "waiting", "a lock, at db.py:40"]]));
 }
 
 #[test]
