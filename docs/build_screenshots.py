@@ -1,5 +1,6 @@
-"""Makes the pictures in docs/images from the page: `.venv/bin/python docs/build_screenshots.py`. Needs Chromium, playwright.
+"""Makes the pictures in docs/images from the page: `.venv/bin/python docs/build_screenshots.py`.
 
+Needs Chromium and playwright.
 Nothing checks that they are current: they are made anew when the page has changed so that it shows.
 """
 

@@ -27,6 +27,8 @@ from typing import Protocol
 from .http import MOST_HEAD, WRITE_SECONDS, Refused, Request, Response, read_request, text
 
 MOST_CONNECTIONS = 48
+ENDING_SECONDS = 2.0
+"""For answers that are being worked out when the server ends."""
 ASSETS = Path(__file__).parent / "assets"
 
 _MEDIA_TYPES = {
@@ -62,7 +64,7 @@ class Server:
         self._codes: set[str] = set()
         self._files = _read_assets()
         self._threads = ThreadPoolExecutor(2, "segue-view")
-        self._connections: set[asyncio.StreamWriter] = set()
+        self._connections: dict[asyncio.Task[None], asyncio.StreamWriter] = {}
         self._server: asyncio.Server | None = None
         self._address = ""
         self._cookie = ""
@@ -96,14 +98,19 @@ class Server:
             await asyncio.get_running_loop().create_future()
         finally:
             self._server.close()
-            for writer in self._connections:
+            for writer in self._connections.values():
                 writer.transport.abort()
+            if self._connections:
+                # They notice by themselves, and asyncio's streams of CPython 3.11 complain of cancelled ones.
+                await asyncio.wait(self._connections, timeout=ENDING_SECONDS)
             self._threads.shutdown(wait=False, cancel_futures=True)
 
     # --- Connections -----------------------------------------------------------------------------------
 
     async def _connected(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        self._connections.add(writer)
+        task = asyncio.current_task()
+        assert task is not None
+        self._connections[task] = writer
         try:
             if len(self._connections) > MOST_CONNECTIONS:
                 refused = text(HTTPStatus.SERVICE_UNAVAILABLE, "too many connections")
@@ -113,7 +120,7 @@ class Server:
         except (ConnectionError, TimeoutError):
             pass  # the browser has gone; there is nobody to tell
         finally:
-            self._connections.discard(writer)
+            del self._connections[task]
             writer.close()
 
     async def _talk(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
