@@ -376,7 +376,9 @@ def test_of_coroutines_in_cython() -> None:
 def test_nothing_is_kept_nor_lost() -> None:
     chain = started(list(KINDS))
     frames = check_suspended(chain)
-    objects = [chain, chain.cr_await, None, *(code for code, _, _ in frames)]
+    objects = [chain, chain.cr_await, *(code for code, _, _ in frames)]
+    if sys.version_info >= (3, 12):
+        objects.append(None)  # before, it isn't immortal, and everybody counts it
 
     def counts() -> list[int]:
         gc.collect()  # other tests' frames have the same code
