@@ -148,36 +148,32 @@ def test_while_traced(how: str) -> None:
     checks.assert_right()
 
 
-def events() -> list[str]:
-    events = ["LINE", "INSTRUCTION", "PY_START", "PY_RESUME", "PY_YIELD", "CALL", "BRANCH"]
-    return events if sys.version_info >= (3, 12) else []
+if sys.version_info >= (3, 12):  # before, nothing instruments code
 
+    @pytest.mark.parametrize("event", ["LINE", "INSTRUCTION", "PY_START", "PY_RESUME", "PY_YIELD", "CALL", "BRANCH"])
+    def test_in_instrumented_code(event: str) -> None:
+        monitoring: Any = sys.monitoring
+        checks = Checks()
+        calls = 0
 
-# Empty before 3.12, where nothing instruments code.
-@pytest.mark.parametrize("event", events())
-def test_in_instrumented_code(event: str) -> None:
-    monitoring: Any = sys.monitoring  # type: ignore[attr-defined,unused-ignore]
-    checks = Checks()
-    calls = 0
+        def on_event(*_: Any) -> None:
+            nonlocal calls
+            calls += 1
+            if calls % 11 == 0:
+                checks()
 
-    def on_event(*_: Any) -> None:
-        nonlocal calls
-        calls += 1
-        if calls % 11 == 0:
-            checks()
-
-    tool = 4
-    monitoring.use_tool_id(tool, "segue's tests")
-    try:
-        number = getattr(monitoring.events, event)
-        monitoring.register_callback(tool, number, on_event)
-        monitoring.set_events(tool, number)
+        tool = 4
+        monitoring.use_tool_id(tool, "segue's tests")
+        try:
+            number = getattr(monitoring.events, event)
+            monitoring.register_callback(tool, number, on_event)
+            monitoring.set_events(tool, number)
+            assert varied() > 200
+        finally:
+            monitoring.set_events(tool, 0)
+            monitoring.free_tool_id(tool)
+        checks.assert_right()
         assert varied() > 200
-    finally:
-        monitoring.set_events(tool, 0)
-        monitoring.free_tool_id(tool)
-    checks.assert_right()
-    assert varied() > 200
 
 
 def test_out_of_the_collector_amid_anything() -> None:

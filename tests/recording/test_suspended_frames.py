@@ -384,9 +384,11 @@ def test_nothing_is_kept_nor_lost() -> None:
         gc.collect()  # other tests' frames have the same code
         return [sys.getrefcount(o) for o in objects]
 
+    rounds = 1_000
     before = counts()
-    for _ in range(1_000):
+    for _ in range(rounds):
         assert len(check_suspended(chain)) == len(frames)
-    assert counts() == before
+    # Before 3.12 None is counted too, and anybody has it.
+    assert all(abs(now - then) < rounds / 10 for now, then in zip(counts(), before, strict=True))
     objects.clear()
     finish(chain)

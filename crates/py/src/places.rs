@@ -188,7 +188,7 @@ impl Places {
         if let Some(layout) = &self.ways.layout {
             // SAFETY: the caller's promise.
             let mut frames = unsafe { layout.suspended(coroutine) };
-            while let Some(at) = frames.next() {
+            for at in frames.by_ref() {
                 let known = self.known(at);
                 if found.is_none() || known.owner == Owner::Program {
                     found = Some((at, known));

@@ -20,6 +20,8 @@ use super::Obj;
 const WORD: usize = std::mem::size_of::<usize>();
 /// What every frame has before its variables, in all versions at least.
 const FRAME: usize = 9 * WORD;
+/// In some more; the samples' frames all have a variable or room for a result.
+const FRAME_AND_ONE: usize = FRAME + WORD;
 /// How far into a thread state we look: all interpreters that there are have it before, in a structure that is longer.
 const STATE: usize = 320;
 
@@ -134,6 +136,7 @@ struct Found {
     code: Vec<usize>,
     previous: Vec<usize>,
     instruction: Vec<usize>,
+    owner: Vec<usize>,
     first_traced: Vec<usize>,
     /// Where a coroutine has its frame, with `frame_in_object`.
     frame: Option<Vec<(usize, usize)>>,
@@ -154,6 +157,7 @@ impl Default for Found {
             code: words(),
             previous: words(),
             instruction: words(),
+            owner: (0..FRAME_AND_ONE).collect(),
             first_traced: Vec::new(),
             frame: None,
             state: Vec::new(),
@@ -187,6 +191,7 @@ impl Found {
             code: only(&self.code)?,
             previous: only(&self.previous)?,
             instruction: only(&self.instruction)?,
+            owner: only(&self.owner)?,
             bytecode: bytecode(std::ptr::null_mut()),
             first_traced: only(&self.first_traced)?,
             frame: only(self.frame.as_deref()?)?.0,
@@ -274,18 +279,19 @@ impl Found {
             self.frame_in_object = self.frame.iter().flatten().map(|(_, at)| *at).collect();
             let Some((frame, _)) = self.frame.as_deref().and_then(only) else { return };
             let offset = ffi::PyFrame_GetLasti(frame_object.as_ptr().cast());
-            self.frame_has((start + frame) as *const u8, code.as_ptr(), offset);
+            self.frame_has((start + frame) as *const u8, code.as_ptr(), offset, 1);
         }
     }
 
     /// # Safety
-    /// A frame that is alive, its code, and how far it has come.
-    unsafe fn frame_has(&mut self, frame: *const u8, code: *mut PyObject, offset: c_int) {
+    /// A frame that is alive, its code, how far it has come, and whether it is a coroutine's.
+    unsafe fn frame_has(&mut self, frame: *const u8, code: *mut PyObject, offset: c_int, owner: u8) {
         // SAFETY: the caller's promise. A word is only compared, but for what is the code by then.
         unsafe {
             self.code.retain(|at| word(frame, *at) & !3 == code as usize && code_in(word(frame, *at)) == Some(code));
             let instruction = bytecode(code).wrapping_add_signed(offset as isize);
             self.instruction.retain(|at| word(frame, *at) == instruction);
+            self.owner.retain(|at| *frame.add(*at) == owner);
         }
     }
 
@@ -301,7 +307,7 @@ impl Found {
                 let object: *mut ffi::PyFrameObject = object.as_ptr().cast();
                 let code = Obj::from_nullable(ffi::PyFrame_GetCode(object).cast());
                 let Some(code) = code else { continue };
-                self.frame_has(*frame, code.as_ptr(), ffi::PyFrame_GetLasti(object));
+                self.frame_has(*frame, code.as_ptr(), ffi::PyFrame_GetLasti(object), 0);
             }
             for pair in frames.windows(2) {
                 self.previous.retain(|at| word(pair[0], *at) == pair[1] as usize);

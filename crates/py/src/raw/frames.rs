@@ -34,9 +34,11 @@ pub struct Layout {
     pub code: usize,
     pub previous: usize,
     pub instruction: usize,
+    /// A byte that is 1 if the frame is a coroutine's or generator's, and 0 if it is a function's.
+    pub owner: usize,
     // In a code object:
     pub bytecode: usize,
-    /// The number (a C int) of the first instruction that is traced. A frame that is before it is incomplete.
+    /// The number (a C int) of the first instruction that is traced. A function's frame that is before it is incomplete.
     pub first_traced: usize,
     // In coroutines, generators and asynchronous generators:
     pub frame: usize,
@@ -158,7 +160,9 @@ impl Layout {
             let code = code_in(word(frame, self.code))?;
             let at = word(frame, self.instruction);
             let first = *code.cast::<u8>().add(self.first_traced).cast::<c_int>() as usize;
-            (at >= code as usize + self.bytecode + first * INSTRUCTION_SIZE).then_some(Instruction { code, at })
+            let begun = at >= code as usize + self.bytecode + first * INSTRUCTION_SIZE;
+            // A generator's frame is complete before: what is thrown into one that has not begun is raised there.
+            (begun || *frame.add(self.owner) == 1).then_some(Instruction { code, at })
         }
     }
 }
