@@ -13,7 +13,7 @@ async def turns(n: int = 3) -> None:
 
 
 class Work:
-    """How many events (steps, waits, wakes) the loop records between `start` and `events`."""
+    """How many events (steps, waits, wakes, turns, callbacks) the loop records between `start` and `events`."""
 
     def __init__(self) -> None:
         self._loop = asyncio.get_running_loop()

@@ -12,7 +12,7 @@ import pytest
 import segue
 from stepping import Work, turns
 
-FEW = 60
+FEW = 200
 
 
 class Child:
