@@ -25,12 +25,12 @@ _started_in = os.getcwd()
 
 @dataclass(frozen=True)
 class Place:
-    """A line of a function. `library` is whose it is, if it isn't the program's own."""
+    """A line of a function. `package` is whose it is, if it isn't the program's own."""
 
     file: str
     line: int
     function: str
-    library: str | None = None
+    package: str | None = None
 
     @property
     def source(self) -> str:
@@ -47,7 +47,7 @@ class Place:
         return {"file": self.file, "line": self.line, "function": self.function}
 
     def with_source(self) -> dict[str, Any]:
-        return {**self.as_dict(), "source": self.source, "library": self.library}
+        return {**self.as_dict(), "source": self.source, "package": self.package}
 
 
 def short(file: str) -> str:
@@ -140,7 +140,7 @@ def own_line(places: Iterable[Place]) -> Place | None:
     """The innermost line of the program's own, else the outermost of all."""
     chosen = None
     for place in places:
-        if chosen is None or place.library is None:
+        if chosen is None or place.package is None:
             chosen = place
     return chosen
 

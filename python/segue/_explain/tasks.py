@@ -281,7 +281,7 @@ def waits_for(task: asyncio.Task[Any], stack: list[Place]) -> str:
             return f"gather of {len(children):,}"
         left = sum(not child.done() for child in children)
         return f"gather: {left} of {len(children)}"
-    own = max((number for number, place in enumerate(stack) if place.library is None), default=-1)
+    own = max((number for number, place in enumerate(stack) if place.package is None), default=-1)
     if own + 1 < len(stack):
         return stack[own + 1].function
     return "a future" if isinstance(awaited, asyncio.Future) else type(awaited).__qualname__

@@ -142,7 +142,7 @@ class _Writer:
         frames = stretch.frames
         last = frames[-1:] if raised else ()
         lines: list[str] = []
-        for is_own, run in groupby(frames[: len(frames) - len(last)], lambda place: place.library is None):
+        for is_own, run in groupby(frames[: len(frames) - len(last)], lambda place: place.package is None):
             if is_own or self.all_frames:
                 lines += self.repeated(list(run))
             else:
@@ -163,11 +163,11 @@ class _Writer:
         return lines
 
     def libraries(self, frames: list[Place]) -> str:
-        names = ", ".join(dict.fromkeys(place.library or "" for place in frames))
+        names = ", ".join(dict.fromkeys(place.package or "" for place in frames))
         return self.paint("library", f"... {len(frames):,} frame{'s' if len(frames) != 1 else ''} in {names} ...")
 
     def place(self, place: Place) -> str:
-        return self.paint("library", _line(place)) if place.library is not None else printable(_line(place))
+        return self.paint("library", _line(place)) if place.package is not None else printable(_line(place))
 
     # ---- tasks ----
 
@@ -238,7 +238,7 @@ class _Writer:
 
 
 def _at_own(place: Place | None) -> str:
-    return f" at {_line(place)}" if place is not None and place.library is None else ""
+    return f" at {_line(place)}" if place is not None and place.package is None else ""
 
 
 def _line(place: Place) -> str:
