@@ -297,18 +297,13 @@ impl Places {
         if let Some(owner) = self.owners.borrow().get(key) {
             return owner;
         }
-        let file = attribute(code, "co_filename");
-        let owner = if file.starts_with("<frozen ") || self.loops.iter().any(|path| file.starts_with(path)) {
-            match attribute(code, "co_name").as_str() {
+        let owner = match self.owner_of_file(&attribute(code, "co_filename")) {
+            trace::event::Owner::Program => Owner::Program,
+            trace::event::Owner::Library => Owner::Library,
+            trace::event::Owner::Loop => match attribute(code, "co_name").as_str() {
                 "run" | "run_until_complete" | "run_forever" | "_run_once" => Owner::Runner,
                 _ => Owner::Loop,
-            }
-        } else if ["/site-packages/", "/dist-packages/"].iter().any(|part| file.contains(part))
-            || file.starts_with(&self.stdlib)
-        {
-            Owner::Library
-        } else {
-            Owner::Program
+            },
         };
         self.owners.borrow_mut().insert(key, owner);
         self.code.borrow_mut().push(code.clone());
