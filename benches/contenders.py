@@ -3,9 +3,9 @@
 `uvloop-0.22` is the release that the targets were set against (0.23 reads and writes far more cheaply); it
 lives in a folder of its own, so that both can be measured in one run.
 
-`segue+events` is Segue with its event record switched on; `segue`, beside it, has it off, so the two tell
-what the record costs. It runs on the counted in-process rows only. blazio hangs under valgrind as a server
-(io_uring), so it has no figure there.
+`segue+events` is Segue with a recording in memory (`segue.record()`); `segue`, beside it, has none, so the two tell
+what recording costs; recording.py has more of that. It runs on the counted in-process rows only. blazio hangs under
+valgrind as a server (io_uring), so it has no figure there.
 
 `floor` is no loop but the C program floor.c: what the kernel alone takes for an echo, and so the most that any
 loop on readiness I/O could reach.
@@ -37,12 +37,8 @@ def _aiofastnet() -> Factory:
 def _recording() -> Factory:
     import segue
 
-    def factory() -> asyncio.AbstractEventLoop:
-        loop = segue.new_event_loop()
-        loop._start_recording()
-        return loop
-
-    return factory
+    segue.record().start()  # until the process ends
+    return segue.new_event_loop
 
 
 @dataclass(frozen=True)

@@ -207,6 +207,20 @@ def _pin_to(index: int, realtime: bool) -> Callable[[], None]:
     return before_exec
 
 
+def number_of_worker(script: str, *arguments: str) -> float:
+    """The number that `script worker ARGUMENT...` prints last, run on the first CPU of this process's."""
+    done = subprocess.run(
+        [sys.executable, script, "worker", *arguments],
+        capture_output=True,
+        text=True,
+        timeout=600,
+        preexec_fn=_pin_to(0, realtime=False),
+    )
+    if done.returncode != 0:
+        raise SystemExit(f"{Path(script).name}: {' '.join(arguments)} failed:\n{done.stderr}")
+    return float(done.stdout.split()[-1])
+
+
 def _result(status: int, output: str, errors: str) -> dict[str, float]:
     lines = output.strip().splitlines()
     if status != 0 or not lines:

@@ -28,6 +28,8 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+from measure import compiled, number_of_worker
+
 HERE = Path(__file__).resolve().parent
 ROWS: dict[str, tuple[int, str, float]] = {
     # name: operations, what one is, the upper bound wanted of on / off
@@ -75,8 +77,6 @@ async def _ends(process: subprocess.Popen[bytes]) -> None:
 
 
 async def echo(n: int) -> None:
-    from measure import compiled
-
     server = await asyncio.get_running_loop().create_server(Echo, "127.0.0.1", 0)
     port = server.sockets[0].getsockname()[1]
     connections = min(100, n)
@@ -177,14 +177,7 @@ def worker(row: str, mode: str, n: int) -> None:
 
 
 def measure(row: str, mode: str, n: int) -> float:
-    command = [sys.executable, __file__, "worker", row, mode, str(n)]
-    first = {min(os.sched_getaffinity(0))}
-    done = subprocess.run(
-        command, capture_output=True, text=True, timeout=600, preexec_fn=lambda: os.sched_setaffinity(0, first)
-    )
-    if done.returncode != 0:
-        raise SystemExit(f"recording.py: {mode} failed on {row}:\n{done.stderr}")
-    return float(done.stdout.split()[-1])
+    return number_of_worker(__file__, row, mode, str(n))
 
 
 def count(row: str, mode: str) -> float:

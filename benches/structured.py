@@ -12,14 +12,14 @@ from __future__ import annotations
 import argparse
 import fnmatch
 import json
-import os
 import statistics
-import subprocess
 import sys
 import time
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any
+
+from measure import number_of_worker
 
 ROWS: dict[str, tuple[int, str, float | None, str]] = {
     # name: operations, what one is, how many times faster than the peer Segue has to be, the peer
@@ -229,14 +229,7 @@ def worker(contender: str, row: str, n: int) -> None:
 
 
 def measure(contender: str, row: str, n: int) -> float:
-    command = [sys.executable, __file__, "worker", contender, row, str(n)]
-    cpu = {min(os.sched_getaffinity(0))}
-    done = subprocess.run(
-        command, capture_output=True, text=True, timeout=300, preexec_fn=lambda: os.sched_setaffinity(0, cpu)
-    )
-    if done.returncode != 0:
-        raise SystemExit(f"structured.py: {contender} failed on {row}:\n{done.stderr}")
-    return float(done.stdout)
+    return number_of_worker(__file__, contender, row, str(n))
 
 
 def main() -> None:

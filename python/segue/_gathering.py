@@ -11,6 +11,7 @@ from typing import Any, Literal, TypeVar, overload
 from ._core import CancelScope, CapacityLimiter, Task, cancellation, current_effective_deadline
 from ._errors import WouldBlock
 from ._nursery import Nursery, _name_of, _NurseryBlock
+from ._scopes import _until
 from ._sync import open_memory_channel
 
 T = TypeVar("T")
@@ -338,16 +339,7 @@ async def map_unordered(
 
 async def _wait_for_end(worker: asyncio.Task[None]) -> None:
     """Also if the caller is cancelled, by whomever: that is raised when the worker has ended."""
-    request = None
-    with CancelScope(shield=True):
-        while not worker.done():
-            try:
-                await asyncio.wait([worker])
-            except asyncio.CancelledError as exc:
-                request = exc
-    if request is not None:
-        try:
-            raise request
-        finally:
-            del request
+    if not worker.done():
+        with CancelScope(shield=True):
+            await _until(worker.done, lambda: asyncio.wait([worker]))
 

@@ -23,7 +23,7 @@ from ._core import CancelScope, CapacityLimiter, Event, Lock
 from ._errors import BrokenResourceError, ClosedResourceError
 from ._nursery import TASK_STATUS_IGNORED, open_nursery
 from ._pipes import FdStream
-from ._scopes import sleep
+from ._scopes import _until, sleep
 from ._stream_abc import ReceiveStream, SendStream
 from ._streams import StapledStream
 from ._threads import to_thread_run_sync
@@ -342,18 +342,7 @@ async def _run_process(
 
 async def _until_exited(process: Process) -> None:
     """A `Task.cancel()` doesn't end the wait; it is raised when the process has exited."""
-    request = None
-    while True:
-        try:
-            await process.wait()
-            break
-        except asyncio.CancelledError as exc:
-            request = exc
-    if request is not None:
-        try:
-            raise request
-        finally:
-            del request
+    await _until(lambda: process.returncode is not None, process.wait)
 
 
 async def _end(

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import math
+from collections.abc import Awaitable, Callable
 from types import TracebackType
 
 from ._core import CancelScope, current_time, sleep_forever
@@ -67,6 +68,23 @@ def fail_after(seconds: float, *, shield: bool = False) -> _FailScope:
 def fail_at(deadline: float, *, shield: bool = False) -> _FailScope:
     """Like `move_on_at`, but raises TooSlowError if the block was cancelled for being late."""
     return _FailScope(move_on_at(deadline, shield=shield))
+
+
+async def _until(is_over: Callable[[], bool], wait: Callable[[], Awaitable[object]]) -> None:
+    """`wait()` until `is_over()`. A `Task.cancel()` doesn't end that; it is raised afterwards."""
+    request = None
+    while True:
+        try:
+            await wait()
+        except asyncio.CancelledError as exc:
+            request = exc
+        if is_over():
+            break
+    if request is not None:
+        try:
+            raise request
+        finally:
+            del request
 
 
 async def sleep(seconds: float) -> None:

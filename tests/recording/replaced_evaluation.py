@@ -42,7 +42,7 @@ async def waits() -> None:
 
 
 async def main() -> None:
-    log = asyncio.get_running_loop()._start_recording()  # type: ignore[attr-defined]
+    log = _core._record_every_loop()  # begun below, before there was a loop
     task = asyncio.create_task(waits())  # it starts here
     await asyncio.sleep(0)
     here, line = main.__code__, main.__code__.co_firstlineno
@@ -57,6 +57,7 @@ async def main() -> None:
     task.cancel()
 
 
+_core._record_every_loop()
 if sys.argv[1] == "before":
     replace()
     segue.run(main())

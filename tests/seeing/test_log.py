@@ -14,6 +14,7 @@ import pytest
 import segue
 import segue.log
 from conftest import Programs, without_colour
+from test_unhandled import NEVER
 
 Run = Callable[[Any], Any]
 
@@ -268,25 +269,10 @@ def test_colour_on_a_terminal(programs: Programs) -> None:
 
 
 def test_what_the_loop_reports_is_a_record_like_others(programs: Programs) -> None:
-    said = programs.segue(
-        """
-        import asyncio, segue.log
-        segue.log.setup(json=True)
-
-        async def forgotten():
-            raise ValueError("nobody asks")
-
-        async def main():
-            task = asyncio.create_task(forgotten(), name="audit")
-            await asyncio.sleep(0)
-            await asyncio.sleep(0)
-            del task
-
-        asyncio.run(main())
-        """,
-        "--explain",
-    )
+    program = "import segue.log\nsegue.log.setup(json=True)\n" + NEVER
+    started_at = program[: program.index("asyncio.create_task")].count("\n") + 1
+    said = programs.segue(program, "--explain")
     (record,) = map(json.loads, said.lines)
     assert record["logger"] == "asyncio" and record["message"].startswith("Task exception was never retrieved")
     (stretch,) = record["exception"]["call_chain"]
-    assert stretch["task"]["name"] == "audit" and stretch["started_by"][0]["place"]["line"] == 8
+    assert stretch["task"]["name"] == "audit" and stretch["started_by"][0]["place"]["line"] == started_at

@@ -7,7 +7,6 @@
 use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 
-use net::clock::Monotonic;
 use pyo3::ffi::{self, PyObject};
 use pyo3::prelude::*;
 use pyo3::sync::PyOnceLock;
@@ -15,7 +14,6 @@ use pyo3::types::{PyDict, PyList};
 use sched::{Event, Instrument, Kind, SiteId, TaskId};
 use trace::by_number::ByNumber;
 use trace::tasks::{Key, Name, Outcome, Text};
-use trace::Ring;
 
 use crate::event_loop::LoopCore;
 use crate::failure;
@@ -55,7 +53,6 @@ static EVERY_LOOP: PyOnceLock<Py<TaskLog>> = PyOnceLock::new();
 
 /// One loop's sink.
 pub struct Recorder {
-    ring: Option<Ring<Monotonic>>,
     log: Py<TaskLog>,
     /// What the loop's task numbers are made unique with.
     base: u64,
@@ -63,9 +60,6 @@ pub struct Recorder {
 
 impl Instrument for Recorder {
     fn record(&self, event: Event) {
-        if let Some(ring) = &self.ring {
-            ring.record(event);
-        }
         if event.kind == Kind::Finish {
             let outcome = [Outcome::Finished, Outcome::Failed, Outcome::Cancelled][event.detail.min(2) as usize];
             self.log.get().log.borrow_mut().ended(self.base + event.task, outcome);
@@ -74,11 +68,11 @@ impl Instrument for Recorder {
 }
 
 impl Recorder {
-    fn new(py: Python<'_>, log: Py<TaskLog>, ring: Option<usize>) -> Rc<Self> {
+    fn new(py: Python<'_>, log: Py<TaskLog>) -> Rc<Self> {
         let loops = &log.bind(py).get().loops;
         loops.set(loops.get() + 1);
         let base = loops.get() << 40;
-        Rc::new(Recorder { ring: ring.map(|capacity| Ring::new(Monotonic, capacity)), log, base })
+        Rc::new(Recorder { log, base })
     }
 
     /// The loop's running task; of another type than ours, if need be.
@@ -278,7 +272,7 @@ struct Followed {
 #[pymethods]
 impl Followed {
     fn __call__(&self, task: &Bound<'_, PyAny>) -> PyResult<()> {
-        let recorder = Recorder { ring: None, log: self.log.clone_ref(task.py()), base: self.base };
+        let recorder = Recorder { log: self.log.clone_ref(task.py()), base: self.base };
         let cancelled = task.call_method0("cancelled")?.is_truthy()?;
         // Not `exception()`: that would silence "exception was never retrieved".
         let exc = if cancelled { None } else { Some(task.getattr("_exception")?).filter(|e| !e.is_none()) };
@@ -467,41 +461,12 @@ pub fn record_every_loop(py: Python<'_>, limit: usize) -> PyResult<Py<TaskLog>> 
 /// A loop was made.
 pub fn attach_if_asked(py: Python<'_>, core: &LoopCore) {
     if let Some(log) = EVERY_LOOP.get(py) {
-        attach(core, Recorder::new(py, log.clone_ref(py), None));
+        attach(core, Recorder::new(py, log.clone_ref(py)));
     }
 }
 
 fn attach(core: &LoopCore, recorder: Rc<Recorder>) {
     let old = core.recorder.replace(Some(recorder.clone()));
-    if let Some(old) = &old {
-        core.hooks.detach(&(old.clone() as Rc<dyn Instrument>));
-    }
+    debug_assert!(old.is_none());
     core.hooks.attach(recorder);
-    drop(old);
-}
-
-#[pymethods]
-impl LoopCore {
-    /// Starts this loop's event record, which has the last `capacity` events and a log of the tasks. Replaces one that runs.
-    #[pyo3(signature = (capacity = 1_000_000))]
-    fn _start_recording(&self, py: Python<'_>, capacity: usize) -> PyResult<Py<TaskLog>> {
-        let log = TaskLog::make(py, LIMIT)?;
-        attach(self, Recorder::new(py, log.clone_ref(py), Some(capacity)));
-        Ok(log)
-    }
-
-    /// Stops the event record.
-    fn _stop_recording(&self) {
-        let old = self.recorder.replace(None);
-        if let Some(old) = &old {
-            self.hooks.detach(&(old.clone() as Rc<dyn Instrument>));
-        }
-        drop(old);
-    }
-
-    /// How many events were recorded in all, and how many of them the ring has lost.
-    fn _recorded_events(&self) -> (u64, u64) {
-        let recorder = self.recorder.borrow();
-        recorder.as_ref().and_then(|r| r.ring.as_ref()).map_or((0, 0), |ring| (ring.total(), ring.dropped()))
-    }
 }

@@ -16,7 +16,6 @@
 //! | [`synthetic`] | recordings that were made up, for tests and benchmarks |
 //! | [`by_address`] | what is known of an address (a table that is asked at every event) |
 //! | [`by_number`] | where is the entry of a number (a table for the others) |
-//! | [`last`] | the last events as the hooks tell them |
 //! | [`tasks`] | which tasks there were and what became of them, in bounded memory |
 
 pub mod by_address;
@@ -26,7 +25,6 @@ pub mod export;
 pub mod file;
 pub mod graph;
 pub mod history;
-pub mod last;
 pub mod life;
 pub mod model;
 pub mod queries;
@@ -39,7 +37,6 @@ pub mod tasks;
 pub mod timeline;
 pub mod words;
 
-pub use last::{Ring, Stamped};
 pub use recording::Recording;
 pub use tables::{PlaceRow, Tables};
 pub use tasks::TaskLog;
