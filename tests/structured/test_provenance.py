@@ -10,6 +10,7 @@ import os
 import pickle
 import signal
 import threading
+import weakref
 from typing import Any
 
 import pytest
@@ -388,6 +389,43 @@ async def test_it_keeps_no_task_alive_and_still_knows_its_name() -> None:
     await turns()
     gc.collect()
     assert victim.info.task is None and victim.info.task_name == "gone"
+
+
+async def test_a_canceller_is_found_as_long_as_somebody_has_it() -> None:
+    victim = Victim()
+
+    async def canceller(scope: segue.CancelScope) -> None:
+        scope.cancel()
+
+    async with segue.open_nursery() as nursery:
+        nursery.start_soon(victim)
+        await turns(3)
+        who: Any = asyncio.create_task(canceller(nursery.cancel_scope), name="who")
+    assert victim.info.task is who
+    await who
+    assert victim.info.task is who, "done, and still there"
+    asked: list[Any] = []
+    watch = weakref.ref(who, lambda _: asked.append(victim.info.task))
+    del who
+    gc.collect()
+    assert watch() is None and asked == [None] and victim.info.task is None
+    assert victim.info.task_name == "who"
+
+
+async def test_a_reason_that_leads_back_is_collected() -> None:
+    class Reason:
+        info: Any
+
+    reason = Reason()
+    with segue.CancelScope() as scope:
+        scope.cancel(reason)
+        await segue.lowlevel.checkpoint()
+    reason.info = scope.cancellation
+    gone = weakref.ref(reason)
+    del reason, scope
+    await turns()  # whoever has thrown the cancellation into this task lets go of it
+    gc.collect()
+    assert gone() is None
 
 
 async def test_it_survives_pickling_as_its_text() -> None:

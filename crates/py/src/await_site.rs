@@ -1,12 +1,12 @@
 //! Where a task is suspended: one number for the code and the instruction of every frame in its await chain.
 //!
-//! Looked at only for tasks in a cancelled scope, so it asks Python's own attributes and needs no frame layout.
+//! Looked at for tasks in a cancelled scope: in the interpreter's frames, and what has none of them by Python's own attributes.
 
 use pyo3::ffi::{self, PyObject};
 
 use crate::raw::globals::{attr, globals, import, AwaitNames};
 use crate::raw::obj::{call, getattr, getattr_opt};
-use crate::raw::{Obj, Raised, R};
+use crate::raw::{frame_layout, Obj, Raised, R};
 use crate::structured::wait;
 
 /// Deeper chains are told apart by their outer frames only.
@@ -16,6 +16,16 @@ const DEPTH: usize = 200;
 pub fn of(coroutine: Option<Obj>) -> R<u64> {
     let mut hash = 0xcbf2_9ce4_8422_2325u64;
     let mut at = coroutine;
+    if let (Some(coroutine), Some(layout)) = (&at, frame_layout::found().and_then(|ways| ways.layout.as_ref())) {
+        // SAFETY: alive; nothing else runs here.
+        let mut frames = unsafe { layout.suspended(coroutine.as_ptr()) };
+        for instruction in frames.by_ref().take(DEPTH) {
+            hash = mixed(hash, instruction.at as u64);
+        }
+        let rest = frames.rest();
+        // SAFETY: null, or alive as the coroutine keeps what it awaits.
+        at = (!rest.is_null()).then(|| unsafe { Obj::borrowed(rest) });
+    }
     for _ in 0..DEPTH {
         let Some(owner) = at else { break };
         if let Some(site) = leaf(owner.as_ptr()) {

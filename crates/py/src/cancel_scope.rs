@@ -19,7 +19,7 @@ use pyo3::{PyTraverseError, PyVisit};
 use sched::clock::nanos_from_secs;
 use sched::{CancelSource, ScopeId, TimerToken};
 
-use crate::cancellation::{Cancellation, Site};
+use crate::cancellation::{Cancellation, Cause, Why};
 use crate::catching;
 use crate::event_loop::{running, LoopCore};
 use crate::job::{visit_raw, Job};
@@ -28,6 +28,7 @@ use crate::raw::obj::{call, raise_object, runtime_error, take_raised, write_unra
 use crate::raw::task::{self, TaskState};
 use crate::raw::{globals::repr, registry, Obj, Raised, Slot, R};
 use crate::scope::{self, TaskPtr};
+use crate::site::Site;
 
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Stage {
@@ -71,8 +72,8 @@ pub struct CancelScope {
     timer: Cell<TimerToken>,
     /// `Task.cancelling()` at the entry.
     requests: Cell<i64>,
-    /// The Cancellation, once cancelled.
-    cause: Slot,
+    /// Set once cancelled.
+    cause: Cause,
     /// While entered: the loop and the task that entered.
     loop_: Slot,
     host: Slot,
@@ -93,8 +94,8 @@ fn running_loop(py: Python<'_>) -> PyResult<&Py<PyAny>> {
 }
 
 /// The reason of a cancellation that leaving scopes out of order causes.
-fn misnested(py: Python<'_>) -> Option<Py<PyAny>> {
-    Some(pyo3::types::PyString::new(py, "misnesting").into_any().unbind())
+fn misnested() -> R<Option<Obj>> {
+    Ok(Some(Obj::str("misnesting")?))
 }
 
 /// The running loop and the task that runs on it; `what` asks for them.
@@ -178,11 +179,11 @@ impl CancelScope {
     }
 
     /// Cancels, if it isn't yet, and tells the tasks inside.
-    fn cancel_for(&self, cause: Obj) -> R<()> {
+    fn cancel_for(&self, why: impl Into<Why>) -> R<()> {
         if self.is_cancelled() {
             return Ok(());
         }
-        self.cause.set(cause);
+        self.cause.set(why.into());
         self.disarm();
         if let (Some(core), Some(id)) = (self.core(), self.id()) {
             let told = core.cancel_tree.borrow_mut().cancel(id);
@@ -191,13 +192,12 @@ impl CancelScope {
         Ok(())
     }
 
-    fn expire(&self, py: Python<'_>) -> PyResult<()> {
+    fn expire(&self) -> R<()> {
         let (set, entered) = (self.deadline_set_at.take(), self.entered_at.take());
-        let cause = Cancellation::deadline(py, self.host.obj().as_ref(), set.as_ref().or(entered.as_ref()));
+        let cause = Cancellation::deadline(self.host.obj().as_ref(), set.as_ref().or(entered.as_ref()));
         self.deadline_set_at.set(set);
         self.entered_at.set(entered);
-        let cause = cause?;
-        Ok(self.cancel_for(cause)?)
+        self.cancel_for(cause?)
     }
 
     fn disarm(&self) {
@@ -299,7 +299,7 @@ impl CancelScope {
         });
         if has_others && !this.is_cancelled() {
             // A nursery's, left by hand: nobody will wait for its tasks.
-            this.cancel_for(Cancellation::make(slf.py(), CancelSource::ScopeCancel, misnested(slf.py()), None, None)?)?;
+            this.cancel_for(Cancellation::new(CancelSource::ScopeCancel, misnested()?, None, None)?)?;
         }
         this.leave(Some(&host))?;
         Ok(left)
@@ -315,7 +315,7 @@ impl CancelScope {
             innermost.and_then(|at| tree.child_towards(id, at)).and_then(|child| tree.owner(child).object())
         };
         let Some(inner) = inner else { return Ok(()) };
-        let cause = Cancellation::make(py, CancelSource::ScopeCancel, misnested(py), Some(host), Site::here(py))?;
+        let cause = Cancellation::new(CancelSource::ScopeCancel, misnested()?, Some(host), Site::here())?;
         let inner = inner.bound(py);
         Ok(inner.cast::<CancelScope>()?.get().cancel_for(cause)?)
     }
@@ -432,7 +432,7 @@ impl CancelScope {
             caught: Cell::new(false),
             timer: Cell::new(TimerToken::NONE),
             requests: Cell::new(0),
-            cause: Slot::default(),
+            cause: Cause::default(),
             loop_: Slot::default(),
             host: Slot::default(),
             entered_at: Cell::new(None),
@@ -441,7 +441,7 @@ impl CancelScope {
     }
 
     fn __enter__<'py>(slf: &Bound<'py, Self>) -> PyResult<Bound<'py, Self>> {
-        let (py, this) = (slf.py(), slf.get());
+        let this = slf.get();
         if this.stage.get() != Stage::New {
             return Err(PyRuntimeError::new_err(format!(
                 "{} was entered before. Each CancelScope may only be used for a single 'with' block; make a new one",
@@ -468,7 +468,7 @@ impl CancelScope {
             id
         };
         this.requests.set(s.cancel_requests.get());
-        this.entered_at.set(Site::here(py));
+        this.entered_at.set(Site::here());
         this.id.set(id.to_raw());
         this.stage.set(Stage::Entered);
         s.scope.move_to(core, task.as_ptr(), Some(id));
@@ -483,7 +483,7 @@ impl CancelScope {
                 left => left <= 0.0,
             };
             if late && !this.is_cancelled() {
-                this.expire(py)?;
+                this.expire()?;
             }
             Self::arm(slf)?;
         }
@@ -531,7 +531,8 @@ impl CancelScope {
             Some(loop_) => registry::current(loop_.as_ptr())?,
             None => None,
         };
-        let cause = Cancellation::make(py, CancelSource::ScopeCancel, reason, task.as_ref(), Site::here(py))?;
+        let reason = reason.map(|reason| Obj::from(reason.into_bound(py)));
+        let cause = Cancellation::new(CancelSource::ScopeCancel, reason, task.as_ref(), Site::here())?;
         Ok(self.cancel_for(cause)?)
     }
 
@@ -543,7 +544,7 @@ impl CancelScope {
             && !self.is_cancelled()
             && time_if_any(py, self.core())?.is_some_and(|now| now >= self.deadline.get())
         {
-            self.expire(py)?;
+            self.expire()?;
         }
         Ok(self.is_cancelled())
     }
@@ -556,8 +557,8 @@ impl CancelScope {
 
     /// Why the scope was cancelled, or None.
     #[getter]
-    fn cancellation(&self, py: Python<'_>) -> Option<Py<PyAny>> {
-        self.cause.obj().map(|c| c.bound(py).clone().unbind())
+    fn cancellation(&self, py: Python<'_>) -> PyResult<Option<Py<PyAny>>> {
+        Ok(self.cause.object(py)?.map(|c| c.bound(py).unbind()))
     }
 
     /// When the scope cancels itself: seconds on the loop's clock, infinity for never. Can be moved at any time.
@@ -577,7 +578,7 @@ impl CancelScope {
             return Err(PyRuntimeError::new_err("Unentered relative cancel scope does not have an absolute deadline"));
         }
         this.deadline.set(value);
-        this.deadline_set_at.set(Site::here(slf.py()));
+        this.deadline_set_at.set(Site::here());
         Self::arm(slf)
     }
 
@@ -607,7 +608,7 @@ impl CancelScope {
             }
             _ => {
                 this.deadline.set(this.seconds_of_loop(slf.py())? + value);
-                this.deadline_set_at.set(Site::here(slf.py()));
+                this.deadline_set_at.set(Site::here());
                 Self::arm(slf)
             }
         }
@@ -675,7 +676,7 @@ impl CancelScope {
     }
 
     fn __traverse__(&self, visit: PyVisit<'_>) -> Result<(), PyTraverseError> {
-        visit_raw(&visit, self.cause.get())?;
+        self.cause.visit(&visit)?;
         visit_raw(&visit, self.loop_.get())?;
         visit_raw(&visit, self.host.get())
     }
@@ -693,14 +694,14 @@ pub fn deadline_reached(o: &Obj) -> R<()> {
     let scope = o.bound(py).cast_into::<CancelScope>().map_err(PyErr::from)?;
     let scope = scope.get();
     scope.timer.set(TimerToken::NONE);
-    Ok(scope.expire(py)?)
+    scope.expire()
 }
 
 /// A task met the deadline of the scope `o` before its timer fired.
 pub fn expire(o: &Obj) -> R<()> {
     // SAFETY: attached.
     let py = unsafe { Python::assume_attached() };
-    Ok(o.bound(py).cast::<CancelScope>().map_err(PyErr::from)?.get().expire(py)?)
+    o.bound(py).cast::<CancelScope>().map_err(PyErr::from)?.get().expire()
 }
 
 /// `task` has ended in the scope `o`: if it had entered it, the deadline would only keep the two alive. False if it hadn't.
@@ -720,7 +721,7 @@ pub fn task_ended(o: &Obj, task: *mut PyObject) -> R<bool> {
 pub fn cause(o: &Obj) -> R<(Option<Obj>, CancelSource)> {
     // SAFETY: attached.
     let py = unsafe { Python::assume_attached() };
-    let cause = o.bound(py).cast::<CancelScope>().map_err(PyErr::from)?.get().cause.obj();
+    let cause = o.bound(py).cast::<CancelScope>().map_err(PyErr::from)?.get().cause.object(py)?;
     let source = cause.as_ref().and_then(|c| Cancellation::of(py, c).map(|c| c.source));
     Ok((cause, source.unwrap_or(CancelSource::ScopeCancel)))
 }

@@ -3,121 +3,22 @@
 //! The line is worked out only when somebody asks. This file decides nothing about who catches what; `scope.rs` and
 //! `cancel_scope.rs` do, by the tag that they find here.
 
+use std::cell::Cell;
+
 use pyo3::ffi::{self, PyObject};
-use pyo3::intern;
 use pyo3::prelude::*;
 use pyo3::sync::PyOnceLock;
 use pyo3::types::{PyString, PyTuple};
+use pyo3::{PyTraverseError, PyVisit};
 use sched::CancelSource;
 
+use crate::job::visit_raw;
 use crate::raw::globals::globals;
-use crate::raw::obj::{getattr_opt, is_instance, setattr};
-use crate::raw::{registry, task, Obj, Slot, R};
-
-/// A place in Python code; costs no more than two reads until it is looked at.
-pub struct Site {
-    code: Py<PyAny>,
-    instruction: i32,
-}
-
-impl Site {
-    /// Where the running Python code is, Segue's own nurseries and timeouts left out; None outside of any, and if the loop
-    /// itself has made the call: what stands around its `run_forever` has nothing to do with it.
-    pub fn here(py: Python<'_>) -> Option<Site> {
-        // SAFETY: attached; a borrowed frame of the running thread, or null.
-        let frame = unsafe { ffi::PyEval_GetFrame() };
-        // SAFETY: as above.
-        let mut frame = unsafe { Bound::from_borrowed_ptr_or_opt(py, frame.cast()) }?;
-        loop {
-            let p = frame.as_ptr().cast();
-            // SAFETY: a frame that is alive; the code is a new reference.
-            let code: Bound<'_, PyAny> = unsafe { Bound::from_owned_ptr(py, ffi::PyFrame_GetCode(p).cast()) };
-            if is_own_code(&code) {
-                if is_the_loop(&code) {
-                    return None;
-                }
-                // SAFETY: as above; a new reference, or null for the outermost frame.
-                let back = unsafe { Bound::from_owned_ptr_or_opt(py, ffi::PyFrame_GetBack(p).cast()) };
-                if let Some(back) = back {
-                    frame = back;
-                    continue;
-                }
-            }
-            // SAFETY: as above.
-            return Some(Site { code: code.unbind(), instruction: unsafe { ffi::PyFrame_GetLasti(p) } });
-        }
-    }
-
-    /// Where an exception was raised, as its traceback tells: the innermost line that isn't Segue's own.
-    fn of_exception(exc: &Bound<'_, PyAny>) -> PyResult<Option<Site>> {
-        let py = exc.py();
-        let mut found = None;
-        let mut tb = exc.getattr(intern!(py, "__traceback__"))?;
-        while !tb.is_none() {
-            let code = tb.getattr(intern!(py, "tb_frame"))?.getattr(intern!(py, "f_code"))?;
-            if found.is_none() || !is_own_code(&code) {
-                let instruction = tb.getattr(intern!(py, "tb_lasti"))?.extract()?;
-                found = Some(Site { code: code.unbind(), instruction });
-            }
-            tb = tb.getattr(intern!(py, "tb_next"))?;
-        }
-        Ok(found)
-    }
-
-    fn file(&self, py: Python<'_>) -> PyResult<String> {
-        self.code.bind(py).getattr(intern!(py, "co_filename"))?.extract()
-    }
-
-    fn line(&self) -> i32 {
-        // SAFETY: a code object; any instruction offset is accepted.
-        unsafe { ffi::PyCode_Addr2Line(self.code.as_ptr().cast(), self.instruction) }
-    }
-
-    pub fn text(&self, py: Python<'_>) -> PyResult<String> {
-        let function: String = self.code.bind(py).getattr(intern!(py, "co_qualname"))?.extract()?;
-        Ok(format!("{}:{} {function}", self.file(py)?, self.line()))
-    }
-
-    pub fn clone_ref(&self, py: Python<'_>) -> Site {
-        Site { code: self.code.clone_ref(py), instruction: self.instruction }
-    }
-}
-
-/// Codes that were found not to be Segue's own, each in the place that its address gives it: asked for every scope, most by the
-/// same few. They are kept alive, so that no other code can have their address.
-struct Foreign([Slot; 64]);
-// SAFETY: touched with the GIL held only.
-unsafe impl Sync for Foreign {}
-static FOREIGN: Foreign = Foreign([const { Slot::new() }; 64]);
-
-fn is_own_code(code: &Bound<'_, PyAny>) -> bool {
-    let place = &FOREIGN.0[(code.as_ptr() as usize >> 5) % 64];
-    if place.get() == code.as_ptr() {
-        return false;
-    }
-    let own = is_own_file(code);
-    if !own {
-        place.set(Obj::from(code.clone()));
-    }
-    own
-}
-
-fn is_own_file(code: &Bound<'_, PyAny>) -> bool {
-    let file = code.getattr(pyo3::intern!(code.py(), "co_filename"));
-    let file = file.as_ref().ok().and_then(|f| f.cast::<PyString>().ok()).and_then(|f| f.to_str().ok());
-    file.is_some_and(|f| own_folder(code.py()).is_some_and(|folder| f.starts_with(folder)))
-}
-
-/// Whether this is the method from which the loop calls everything else.
-fn is_the_loop(code: &Bound<'_, PyAny>) -> bool {
-    static RUN_FOREVER: PyOnceLock<Py<PyAny>> = PyOnceLock::new();
-    let py = code.py();
-    let found = RUN_FOREVER.get_or_try_init(py, || -> PyResult<_> {
-        let class = py.import("segue._loop")?.getattr("EventLoop")?;
-        Ok(class.getattr("run_forever")?.getattr("__code__")?.unbind())
-    });
-    found.is_ok_and(|found| code.is(found))
-}
+use crate::raw::obj::is_instance;
+use crate::raw::task::Name;
+use crate::raw::task_handle::TaskHandle;
+use crate::raw::{registry, task, Obj, Raised, Slot, R};
+use crate::site::{running_of_segue, Site};
 
 /// What a program's object says of itself. If it can't, that must not get in the way of what is under way.
 fn text_of(o: &Bound<'_, PyAny>, text: PyResult<Bound<'_, PyString>>) -> String {
@@ -130,102 +31,159 @@ fn text_of(o: &Bound<'_, PyAny>, text: PyResult<Bound<'_, PyString>>) -> String 
     }
 }
 
-/// Where Segue's own Python code is, with a slash at the end.
-fn own_folder(py: Python<'_>) -> Option<&str> {
-    static FOLDER: PyOnceLock<String> = PyOnceLock::new();
-    let folder = FOLDER.get_or_try_init(py, || -> PyResult<String> {
-        let file: String = py.import("segue")?.getattr("__file__")?.extract()?;
-        Ok(file.rsplit_once('/').map_or_else(String::new, |(folder, _)| format!("{folder}/")))
-    });
-    folder.ok().map(String::as_str).filter(|folder| !folder.is_empty())
-}
-
 /// Who cancelled a task, and why: `exc.cancellation` of the CancelledError that it sees.
 #[pyclass(frozen, module = "segue")]
 pub struct Cancellation {
     pub source: CancelSource,
-    reason: Option<Py<PyAny>>,
-    /// A weak reference, so that an exception in flight keeps no task alive.
-    task: Option<Py<PyAny>>,
-    task_name: Option<Py<PyAny>>,
+    reason: Slot,
+    asked_by: Option<Asker>,
     site: Option<Site>,
+}
+
+// SAFETY: as for LoopCore, everything is touched with the GIL held only (`gil_used = true`).
+unsafe impl Sync for Cancellation {}
+// SAFETY: as above.
+unsafe impl Send for Cancellation {}
+
+/// The task that asked. It isn't kept alive: an exception in flight may be all that is left of it.
+#[derive(Clone)]
+enum Asker {
+    Ours(TaskHandle, Name),
+    /// A weak reference.
+    Others(Obj),
+}
+
+impl Asker {
+    fn of(task: &Obj) -> R<Asker> {
+        if task::is_ours(task.as_ptr()) {
+            // SAFETY: just checked.
+            let s = unsafe { task::state(task.as_ptr()) };
+            return Ok(Asker::Ours(s.handed.handle(task), task::name_as_given(s)));
+        }
+        // SAFETY: tasks can be weakly referenced.
+        unsafe { Ok(Asker::Others(Obj::owned(ffi::PyWeakref_NewRef(task.as_ptr(), std::ptr::null_mut()))?)) }
+    }
+}
+
+/// Why a scope is cancelled: noted by whoever cancels it, and an object once somebody has to see it.
+#[derive(Default)]
+pub struct Cause {
+    noted: Cell<Option<Cancellation>>,
+    object: Slot,
+    is_set: Cell<bool>,
+}
+
+pub enum Why {
+    Noted(Cancellation),
+    Object(Obj),
+}
+
+impl From<Cancellation> for Why {
+    fn from(noted: Cancellation) -> Self {
+        Why::Noted(noted)
+    }
+}
+
+impl Cause {
+    #[inline(always)]
+    pub fn is_set(&self) -> bool {
+        self.is_set.get()
+    }
+
+    /// Once.
+    pub fn set(&self, why: Why) {
+        self.is_set.set(true);
+        match why {
+            Why::Noted(noted) => self.noted.set(Some(noted)),
+            Why::Object(object) => self.object.set(object),
+        }
+    }
+
+    /// The Cancellation, if there is one.
+    pub fn object(&self, py: Python<'_>) -> PyResult<Option<Obj>> {
+        if let Some(noted) = self.noted.take() {
+            self.object.set(noted.into_object(py)?);
+        }
+        Ok(self.object.obj())
+    }
+
+    pub fn visit(&self, visit: &PyVisit<'_>) -> Result<(), PyTraverseError> {
+        let noted = self.noted.take();
+        let seen = noted.as_ref().map_or(Ok(()), |noted| noted.visit(visit));
+        self.noted.set(noted);
+        seen?;
+        visit_raw(visit, self.object.get())
+    }
+
+    /// Lets go of what was noted; the scope stays cancelled.
+    pub fn clear(&self) {
+        drop(self.noted.take());
+        self.object.clear();
+    }
 }
 
 impl Cancellation {
     /// `task`: who asked, if a task did.
-    pub fn make(
-        py: Python<'_>,
-        source: CancelSource,
-        reason: Option<Py<PyAny>>,
-        task: Option<&Obj>,
-        site: Option<Site>,
-    ) -> PyResult<Obj> {
-        let mut info = Cancellation { source, reason, task: None, task_name: None, site };
-        if let Some(task) = task {
-            // SAFETY: tasks can be weakly referenced.
-            let weak = unsafe { Obj::owned(ffi::PyWeakref_NewRef(task.as_ptr(), std::ptr::null_mut()))? };
-            info.task = Some(weak.bound(py).unbind());
-            if task::is_ours(task.as_ptr()) {
-                info.task_name = Some(task::name(task.as_ptr())?.bound(py).unbind());
-            }
-        }
-        Ok(Obj::from(Bound::new(py, info)?.into_any()))
+    pub fn new(source: CancelSource, reason: Option<Obj>, task: Option<&Obj>, site: Option<Site>) -> R<Cancellation> {
+        let asked_by = task.map(Asker::of).transpose()?;
+        Ok(Cancellation { source, reason: Slot::from(reason), asked_by, site })
+    }
+
+    pub fn into_object(self, py: Python<'_>) -> PyResult<Obj> {
+        Ok(Obj::from(Bound::new(py, self)?.into_any()))
     }
 
     /// What `Task.cancel` on a task of `loop_` is, asked for by whatever runs now.
-    pub fn requested(py: Python<'_>, loop_: *mut PyObject, message: Option<&Obj>) -> PyResult<Obj> {
-        let site = Site::here(py);
-        let reason = message.filter(|m| !m.is_none()).map(|m| m.bound(py).unbind());
+    pub fn requested(py: Python<'_>, loop_: *mut PyObject, message: Option<&Obj>) -> R<Cancellation> {
+        let site = Site::here();
+        let reason = message.filter(|m| !m.is_none()).cloned();
         let task = registry::current(loop_)?;
-        Self::make(py, requested_by(py, site.as_ref()), reason, task.as_ref(), site)
+        Self::new(requested_by(py, site.as_ref()), reason, task.as_ref(), site)
     }
 
     /// A scope cancels a task that one of its own awaits: a request to that task, by whoever cancelled the scope.
-    pub fn on_behalf_of(py: Python<'_>, cause: &Obj) -> PyResult<Obj> {
+    pub fn on_behalf_of(py: Python<'_>, cause: &Obj) -> PyResult<Cancellation> {
         let Some(cause) = Self::of(py, cause) else {
-            return Self::make(py, CancelSource::TaskCancel, None, None, None);
+            return Ok(Self::new(CancelSource::TaskCancel, None, None, None)?);
         };
         let text = format!("what awaits it was {}", cause.__str__(py)?);
-        let info = cause.for_others(py, CancelSource::TaskCancel, &text);
-        Ok(Obj::from(Bound::new(py, info)?.into_any()))
+        Ok(cause.for_others(py, CancelSource::TaskCancel, &text))
     }
 
-    pub fn reason_obj(&self, py: Python<'_>) -> Option<Obj> {
-        self.reason.as_ref().map(|r| Obj::from(r.bind(py).clone()))
+    pub fn reason_obj(&self) -> Option<Obj> {
+        self.reason.obj()
     }
 
     /// What a failing child, or the failing block, does to its nursery.
-    pub fn failure(py: Python<'_>, exc: &Bound<'_, PyAny>, task: &Obj) -> PyResult<Obj> {
+    pub fn failure(py: Python<'_>, exc: &Bound<'_, PyAny>, task: &Obj) -> PyResult<Why> {
         if let Some(of_exc) = cancellation(exc)? {
             return Self::passed_on(py, of_exc, task);
         }
-        let reason = PyString::new(py, &format!("{} failed", text_of(exc, exc.repr()))).into_any().unbind();
-        Self::make(py, CancelSource::NurseryFailure, Some(reason), Some(task), Site::of_exception(exc)?)
+        let reason = Obj::str(&format!("{} failed", text_of(exc, exc.repr())))?;
+        Ok(Self::new(CancelSource::NurseryFailure, Some(reason), Some(task), Site::of_exception(exc)?)?.into())
     }
 
     /// A cancellation that has ended `task` goes on to the others: they are told who has asked for it.
-    fn passed_on(py: Python<'_>, of_exc: Bound<'_, Cancellation>, task: &Obj) -> PyResult<Obj> {
+    fn passed_on(py: Python<'_>, of_exc: Bound<'_, Cancellation>, task: &Obj) -> PyResult<Why> {
         let first = of_exc.get();
         if first.source.is_scoped() {
-            return Ok(Obj::from(of_exc.into_any()));
+            return Ok(Why::Object(Obj::from(of_exc.into_any())));
         }
         let name = if task::is_ours(task.as_ptr()) { task::name(task.as_ptr())? } else { Obj::none() };
         let mut text = format!("task {} was cancelled by {}", name.bound(py).repr()?, first.source.name());
-        if let Some(reason) = &first.reason {
-            text += &format!(" ({})", text_of(reason.bind(py), reason.bind(py).str()));
+        if let Some(reason) = first.reason_text(py) {
+            text += &format!(" ({reason})");
         }
-        let info = first.for_others(py, CancelSource::NurseryFailure, &text);
-        Ok(Obj::from(Bound::new(py, info)?.into_any()))
+        Ok(first.for_others(py, CancelSource::NurseryFailure, &text).into())
     }
 
     /// What follows from this one, for other tasks: who asked, and where, is the same.
     fn for_others(&self, py: Python<'_>, source: CancelSource, reason: &str) -> Cancellation {
         Cancellation {
             source,
-            reason: Some(PyString::new(py, reason).into_any().unbind()),
-            task: self.task.as_ref().map(|t| t.clone_ref(py)),
-            task_name: self.task_name.as_ref().map(|n| n.clone_ref(py)),
-            site: self.site.as_ref().map(|s| s.clone_ref(py)),
+            reason: Slot::from(Some(Obj::from(PyString::new(py, reason).into_any()))),
+            asked_by: self.asked_by.clone(),
+            site: self.site.as_ref().map(Site::clone_ref),
         }
     }
 
@@ -235,11 +193,19 @@ impl Cancellation {
     }
 
     pub fn reason_text(&self, py: Python<'_>) -> Option<String> {
-        self.reason.as_ref().map(|reason| text_of(reason.bind(py), reason.bind(py).str()))
+        self.reason.obj().map(|reason| text_of(&reason.bound(py), reason.bound(py).str()))
     }
 
-    pub fn deadline(py: Python<'_>, task: Option<&Obj>, site: Option<&Site>) -> PyResult<Obj> {
-        Self::make(py, CancelSource::Deadline, None, task, site.map(|s| s.clone_ref(py)))
+    pub fn deadline(task: Option<&Obj>, site: Option<&Site>) -> R<Cancellation> {
+        Self::new(CancelSource::Deadline, None, task, site.map(Site::clone_ref))
+    }
+
+    fn visit(&self, visit: &PyVisit<'_>) -> Result<(), PyTraverseError> {
+        visit_raw(visit, self.reason.get())?;
+        match &self.asked_by {
+            Some(Asker::Ours(_, Name::Object(name))) => visit_raw(visit, name.as_ptr()),
+            _ => Ok(()),
+        }
     }
 
     /// The Cancellation behind a reference of ours.
@@ -257,28 +223,12 @@ fn requested_by(py: Python<'_>, site: Option<&Site>) -> CancelSource {
         Ok((at_sigint, runners.getattr("_cancel_all_tasks")?.getattr("__code__")?.unbind()))
     });
     match (known, site) {
-        (Ok((at_sigint, _)), Some(s)) if s.code.is(at_sigint) => CancelSource::Signal,
-        (Ok((_, at_end)), Some(s)) if s.code.is(at_end) => CancelSource::LoopShutdown,
-        _ if is_called_by_interrupt(py) => CancelSource::Signal,
+        (Ok((at_sigint, _)), Some(s)) if s.is_in(at_sigint) => CancelSource::Signal,
+        (Ok((_, at_end)), Some(s)) if s.is_in(at_end) => CancelSource::LoopShutdown,
+        // `segue.trio.run` cancels its main task on Ctrl-C.
+        _ if running_of_segue(py).is_some_and(|name| name == "_Run.interrupt_main") => CancelSource::Signal,
         _ => CancelSource::TaskCancel,
     }
-}
-
-/// `segue.trio.run` cancels its main task on Ctrl-C.
-fn is_called_by_interrupt(py: Python<'_>) -> bool {
-    // SAFETY: attached; a borrowed frame or null; the code is a new reference.
-    let name = unsafe {
-        let frame = ffi::PyEval_GetFrame();
-        if frame.is_null() {
-            return false;
-        }
-        let code: Bound<'_, PyAny> = Bound::from_owned_ptr(py, ffi::PyFrame_GetCode(frame).cast());
-        if !is_own_code(&code) {
-            return false;
-        }
-        code.getattr(intern!(py, "co_qualname"))
-    };
-    name.is_ok_and(|name| name.eq("_Run.interrupt_main").unwrap_or(false))
 }
 
 #[pymethods]
@@ -292,22 +242,26 @@ impl Cancellation {
     /// What was given to `cancel()`, or None.
     #[getter]
     fn reason(&self, py: Python<'_>) -> Option<Py<PyAny>> {
-        self.reason.as_ref().map(|r| r.clone_ref(py))
+        self.reason.obj().map(|r| r.bound(py).unbind())
     }
 
     /// The task that asked; None if no task did or it is gone.
     #[getter]
     fn task(&self, py: Python<'_>) -> PyResult<Option<Py<PyAny>>> {
-        match &self.task {
-            Some(weak) => Ok(Some(weak.bind(py).call0()?.unbind()).filter(|t| !t.is_none(py))),
+        match &self.asked_by {
+            Some(Asker::Ours(handle, _)) => Ok(handle.task().map(|task| task.bound(py).unbind())),
+            Some(Asker::Others(weak)) => Ok(Some(weak.bound(py).call0()?.unbind()).filter(|t| !t.is_none(py))),
             None => Ok(None),
         }
     }
 
     /// The name that the asking task had.
     #[getter]
-    fn task_name(&self, py: Python<'_>) -> Option<Py<PyAny>> {
-        self.task_name.as_ref().map(|n| n.clone_ref(py))
+    fn task_name(&self, py: Python<'_>) -> PyResult<Option<Py<PyAny>>> {
+        match &self.asked_by {
+            Some(Asker::Ours(_, name)) => Ok(name.object()?.map(|name| name.bound(py).unbind())),
+            _ => Ok(None),
+        }
     }
 
     /// The file of the code that asked: of the call, of a failing child's exception, or where a scope whose deadline
@@ -331,10 +285,13 @@ impl Cancellation {
 
     fn __str__(&self, py: Python<'_>) -> PyResult<String> {
         let mut text = format!("cancelled by {}", self.source.name());
-        if let Some(reason) = &self.reason {
-            text += &format!(" ({})", text_of(reason.bind(py), reason.bind(py).str()));
+        if let Some(reason) = self.reason_text(py) {
+            text += &format!(" ({reason})");
         }
-        if let Some(name) = &self.task_name {
+        if let Some(name) = self.task_name(py).unwrap_or_else(|e| {
+            e.write_unraisable(py, None);
+            None
+        }) {
             text += &format!(", task {}", text_of(name.bind(py), name.bind(py).repr()));
         }
         if let Some(site) = &self.site {
@@ -351,6 +308,15 @@ impl Cancellation {
     fn __reduce__<'py>(&self, py: Python<'py>) -> PyResult<(Bound<'py, PyAny>, Bound<'py, PyTuple>)> {
         Ok((py.get_type::<PyString>().into_any(), PyTuple::new(py, [self.__str__(py)?])?))
     }
+
+    /// A reason is any object, also one that leads back here.
+    fn __traverse__(&self, visit: PyVisit<'_>) -> Result<(), PyTraverseError> {
+        self.visit(&visit)
+    }
+
+    fn __clear__(&self) {
+        self.reason.clear();
+    }
 }
 
 fn tag_name(_: Python<'_>) -> *mut PyObject {
@@ -361,9 +327,43 @@ pub fn is_cancelled_error(exc: *mut PyObject) -> bool {
     is_instance(exc, globals().cancelled_error)
 }
 
+/// What `exc.name = value` does, in the exception's own field.
+fn set_own_attribute(exc: &Obj, name: *mut PyObject, value: &Obj) -> R<()> {
+    // SAFETY: callers pass exceptions, all of which begin with this structure; its dict is owned, or null until there is one.
+    unsafe {
+        let dict = &raw mut (*exc.as_ptr().cast::<ffi::PyBaseExceptionObject>()).dict;
+        if (*dict).is_null() {
+            *dict = Obj::owned(ffi::PyDict_New())?.into_ptr();
+        }
+        match ffi::PyDict_SetItem(*dict, name, value.as_ptr()) {
+            0 => Ok(()),
+            _ => Err(Raised),
+        }
+    }
+}
+
+/// What was set so on `exc`, which may be anything.
+fn own_attribute(exc: *mut PyObject, name: *mut PyObject) -> R<Option<Obj>> {
+    // SAFETY: alive; the field is looked at after the check.
+    unsafe {
+        if ffi::PyExceptionInstance_Check(exc) == 0 {
+            return Ok(None);
+        }
+        let dict = (*exc.cast::<ffi::PyBaseExceptionObject>()).dict;
+        if dict.is_null() {
+            return Ok(None);
+        }
+        let found = ffi::PyDict_GetItemWithError(dict, name);
+        if found.is_null() && !ffi::PyErr_Occurred().is_null() {
+            return Err(Raised);
+        }
+        Ok((!found.is_null()).then(|| Obj::borrowed(found)))
+    }
+}
+
 /// Hangs `info` on an exception. One that a scope throws also shows it as its text.
 pub fn tag(py: Python<'_>, exc: &Obj, info: &Obj) -> R<()> {
-    setattr(exc.as_ptr(), tag_name(py), info.as_ptr())?;
+    set_own_attribute(exc, tag_name(py), info)?;
     if Cancellation::of(py, info).is_some_and(|i| i.source.is_scoped()) {
         show_if_silent(exc, info)?;
     }
@@ -388,18 +388,18 @@ pub fn show_if_silent(exc: &Obj, text: &Obj) -> R<()> {
 pub fn info_of(exc: *mut PyObject) -> R<Option<Obj>> {
     // SAFETY: attached.
     let py = unsafe { Python::assume_attached() };
-    Ok(getattr_opt(exc, tag_name(py))?.filter(|info| Cancellation::of(py, info).is_some()))
+    Ok(own_attribute(exc, tag_name(py))?.filter(|info| Cancellation::of(py, info).is_some()))
 }
 
 /// The source that hangs on an exception, if one does.
 pub fn source_of(py: Python<'_>, exc: *mut PyObject) -> R<Option<CancelSource>> {
-    let info = getattr_opt(exc, tag_name(py))?;
+    let info = own_attribute(exc, tag_name(py))?;
     Ok(info.and_then(|i| Cancellation::of(py, &i).map(|c| c.source)))
 }
 
 /// Why this CancelledError was thrown, or None if Segue didn't throw it.
 #[pyfunction]
 pub fn cancellation<'py>(exc: &Bound<'py, PyAny>) -> PyResult<Option<Bound<'py, Cancellation>>> {
-    let info = getattr_opt(exc.as_ptr(), tag_name(exc.py()))?;
+    let info = own_attribute(exc.as_ptr(), tag_name(exc.py()))?;
     Ok(info.and_then(|i| i.bound(exc.py()).cast_into::<Cancellation>().ok()))
 }

@@ -21,7 +21,7 @@ use crate::io::{Direction, Io, Watcher};
 use crate::job::{visit_obj, visit_raw, Job};
 use crate::overrides::Overrides;
 use crate::raw::obj::{call, os_error, runtime_error};
-use crate::raw::{contexts, globals::globals, handle, registry, task, Obj, Raised, Slot, R};
+use crate::raw::{contexts, frame_layout, globals::globals, handle, registry, task, Obj, Raised, Slot, R};
 use crate::recorder::Recorder;
 use crate::waiting::{FallibleWaiter, Waiter};
 
@@ -415,6 +415,8 @@ impl LoopCore {
     #[new]
     #[pyo3(signature = (*args, **_kwargs))]
     fn new(args: &Bound<'_, PyTuple>, _kwargs: Option<&Bound<'_, PyDict>>) -> PyResult<Self> {
+        // Now, and not at the first scope, which may be in code that is traced or deep in a recursion.
+        frame_layout::find(args.py())?;
         let core = LoopCore {
             scheduler: Scheduler::default(),
             hooks: Hooks::default(),

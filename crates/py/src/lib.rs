@@ -42,6 +42,7 @@ mod recorder;
 mod recording;
 mod run_job;
 mod scope;
+mod site;
 mod sock_ops;
 mod socket_object;
 mod structured;

@@ -142,9 +142,9 @@ fn of(s: &TaskState) -> Option<Rc<Recorder>> {
 fn name_of(s: &TaskState) -> Name {
     // SAFETY: attached.
     let py = unsafe { Python::assume_attached() };
-    match task::name_or_number(s) {
-        Ok(name) => Name::Given(name.bound(py).to_string().into()),
-        Err(number) => Name::Number(number),
+    match task::resolved_name(s) {
+        task::Name::Object(name) => Name::Given(name.bound(py).to_string().into()),
+        task::Name::Number(number) => Name::Number(number),
     }
 }
 

@@ -168,7 +168,7 @@ impl TaskScope {
             Some(cause) => Cancellation::on_behalf_of(py, &cause)?,
             None => Cancellation::requested(py, s.future.loop_.get(), message)?,
         };
-        self.request.set(info);
+        self.request.set(info.into_object(py)?);
         self.active.set(true);
         Ok(())
     }
@@ -213,7 +213,7 @@ impl TaskScope {
         if let Some(request) = request {
             cancellation::tag(py, thrown, &request)?;
             // A scope's cancellation came first, without the message by which others (anyio) know theirs.
-            if let Some(reason) = Cancellation::of(py, &request).and_then(|info| info.reason_obj(py)) {
+            if let Some(reason) = Cancellation::of(py, &request).and_then(|info| info.reason_obj()) {
                 cancellation::show_if_silent(thrown, &reason)?;
             }
         } else if let (Delivery::Accepted | Delivery::Throw, Some(cause)) = (delivery, cause) {

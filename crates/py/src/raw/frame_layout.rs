@@ -33,15 +33,22 @@ pub struct Ways {
     pub wrappers: Wrappers,
 }
 
+/// Under the GIL nobody waits for it; two threads that search at once find the same.
+static WAYS: OnceLock<Ways> = OnceLock::new();
+
+/// Tries it out, the first time: that runs a few functions of Python.
 pub fn find(py: Python<'_>) -> PyResult<&'static Ways> {
-    // Under the GIL nobody waits here; two threads that come at once find the same.
-    static WAYS: OnceLock<Ways> = OnceLock::new();
-    // SAFETY: the types in it live as long as the process, and are only read.
-    if let Some(ways) = WAYS.get() {
+    if let Some(ways) = found() {
         return Ok(ways);
     }
     let ways = search(py)?;
     Ok(WAYS.get_or_init(|| ways))
+}
+
+/// What was found, if somebody has searched.
+#[inline(always)]
+pub fn found() -> Option<&'static Ways> {
+    WAYS.get()
 }
 
 // SAFETY: the pointers in it are to types and functions of the interpreter, which stay.

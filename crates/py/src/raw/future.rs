@@ -887,14 +887,20 @@ pub fn call_exception_handler(loop_: *mut PyObject, items: &[(*mut PyObject, *mu
 
 unsafe extern "C" fn tp_dealloc(o: *mut PyObject) {
     // SAFETY: called once, by the interpreter, with a reference count of zero.
-    unsafe { dealloc(o, globals().c_future, |o| st(o).clear()) }
+    unsafe { dealloc(o, globals().c_future, |_| (), |o| st(o).clear()) }
 }
 
-/// What both deallocs do: finalise, then empty our state, then let the C base free the memory.
+/// What both deallocs do: finalise, then see to it that nobody finds the object, then empty our state, then let the C base free the
+/// memory.
 ///
 /// # Safety
 /// Called from `tp_dealloc`; `base` is the C type under `o`'s type.
-pub unsafe fn dealloc(o: *mut PyObject, base: *mut PyTypeObject, clear: impl FnOnce(*mut PyObject)) {
+pub unsafe fn dealloc(
+    o: *mut PyObject,
+    base: *mut PyTypeObject,
+    hide: impl FnOnce(*mut PyObject),
+    clear: impl FnOnce(*mut PyObject),
+) {
     // SAFETY: the sequence that the C API documents for types with a finaliser; the base repeats the first two steps,
     // which then do nothing.
     unsafe {
@@ -903,6 +909,7 @@ pub unsafe fn dealloc(o: *mut PyObject, base: *mut PyTypeObject, clear: impl FnO
             return;
         }
         ffi::PyObject_GC_UnTrack(o.cast());
+        hide(o);
         if super::heap_type::is_weakly_referenced(o) {
             ffi::PyObject_ClearWeakRefs(o);
         }

@@ -18,6 +18,7 @@ pub mod obj;
 #[cfg_attr(Py_3_14, path = "registry_3_14.rs")]
 pub mod registry;
 pub mod task;
+pub mod task_handle;
 pub mod task_step;
 
 pub use obj::{Obj, Raised, Slot, R};

@@ -170,6 +170,12 @@ impl Default for Slot {
     }
 }
 
+impl From<Option<Obj>> for Slot {
+    fn from(value: Option<Obj>) -> Self {
+        Slot(Cell::new(value.map_or(std::ptr::null_mut(), Obj::into_ptr)))
+    }
+}
+
 impl Slot {
     pub const fn new() -> Slot {
         Slot(Cell::new(std::ptr::null_mut()))

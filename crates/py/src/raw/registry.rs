@@ -179,6 +179,7 @@ extern "C" {
         value: *mut PyObject,
         hash: ffi::Py_hash_t,
     ) -> std::os::raw::c_int;
+    fn _PyDict_GetItem_KnownHash(dict: *mut PyObject, key: *mut PyObject, hash: ffi::Py_hash_t) -> *mut PyObject;
 }
 
 pub fn leave(core: Option<&LoopCore>, loop_: *mut PyObject, task: *mut PyObject) -> R<()> {
@@ -240,12 +241,16 @@ pub fn without_current<T>(core: &LoopCore, loop_: *mut PyObject, act: impl FnOnc
 
 /// The task that runs on `loop_` now.
 pub fn current(loop_: *mut PyObject) -> R<Option<Obj>> {
-    if LoopCore::of(loop_).is_some_and(|core| core.stale_current.get()) {
+    let core = LoopCore::of(loop_);
+    if core.is_some_and(|core| core.stale_current.get()) {
         return Ok(None);
     }
     // SAFETY: as `enter`; a borrowed reference, or null with or without an error.
     unsafe {
-        let running = ffi::PyDict_GetItemWithError(registry().current, loop_);
+        let running = match core.map_or(0, LoopCore::hash) {
+            0 => ffi::PyDict_GetItemWithError(registry().current, loop_),
+            hash => _PyDict_GetItem_KnownHash(registry().current, loop_, hash),
+        };
         if !running.is_null() {
             return Ok(Some(Obj::borrowed(running)).filter(|task| !task.is_none()));
         }

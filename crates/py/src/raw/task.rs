@@ -23,6 +23,7 @@ use super::heap_type::{attribute, fast, no_args, one_arg, slot, Definition};
 use super::obj::{
     attribute_error, call, call_kw, is_true, raise_object, runtime_error, take_raised, type_error, write_unraisable,
 };
+use super::task_handle::Handed;
 use super::{task_step, Obj, Raised, Slot, R};
 use crate::event_loop::LoopCore;
 use crate::job::Job;
@@ -57,6 +58,8 @@ pub struct TaskState {
     pub cancel_points: Cell<u64>,
     /// Free for whoever lets the task wait.
     pub sleep_data: Slot,
+    /// For whoever speaks of the task without keeping it.
+    pub handed: Handed,
     pub must_cancel: Cell<bool>,
     log_destroy_pending: Cell<bool>,
     pub link: super::registry::Link,
@@ -320,41 +323,55 @@ fn set_name_to(s: &TaskState, name: *mut PyObject) -> R<()> {
     Ok(())
 }
 
-/// The name that was set, or the number of the default one.
-pub fn name_or_number(s: &TaskState) -> Result<Obj, u64> {
-    resolve_name(s);
-    s.name.obj().ok_or(s.name_number.get())
-}
-
-/// What a task was named by whoever made it.
-pub enum Given {
-    /// Nothing: it is called as its function is.
-    Nothing,
+/// What a task is called by whoever made or renamed it.
+#[derive(Clone)]
+pub enum Name {
+    /// Its default name's; 0 if it never got one.
     Number(u64),
-    Name(Obj),
+    /// A string; or a function, whose name it has.
+    Object(Obj),
 }
 
-pub fn given_name(s: &TaskState) -> Given {
-    match s.name.obj() {
-        None => Given::Number(s.name_number.get()),
-        // SAFETY: alive.
-        Some(name) if unsafe { ffi::PyUnicode_Check(name.as_ptr()) } != 0 => Given::Name(name),
-        Some(_) => Given::Nothing,
+impl Name {
+    /// The string, or None if there is none.
+    pub fn object(&self) -> R<Option<Obj>> {
+        match self {
+            Name::Number(0) => Ok(None),
+            Name::Number(number) => Ok(Some(Obj::str(&format!("Task-{number}"))?)),
+            Name::Object(name) if is_string(name) => Ok(Some(name.clone())),
+            Name::Object(function) => name_of_function(function).map(Some),
+        }
     }
+}
+
+pub fn name_as_given(s: &TaskState) -> Name {
+    s.name.obj().map_or(Name::Number(s.name_number.get()), Name::Object)
+}
+
+/// The same, with the name instead of the function that the task is named after.
+pub fn resolved_name(s: &TaskState) -> Name {
+    resolve_name(s);
+    name_as_given(s)
+}
+
+pub fn is_string(o: &Obj) -> bool {
+    // SAFETY: alive.
+    unsafe { ffi::PyUnicode_Check(o.as_ptr()) != 0 }
+}
+
+fn name_of_function(function: &Obj) -> R<Obj> {
+    let module = super::globals::import("segue._nursery")?;
+    call(super::globals::attr(&module, "_name_of")?.as_ptr(), &[function.as_ptr()])
 }
 
 /// A function that the task is named after becomes a name.
 fn resolve_name(s: &TaskState) {
     let Some(function) = s.name.obj() else { return };
-    // SAFETY: alive.
-    if unsafe { ffi::PyUnicode_Check(function.as_ptr()) } != 0 {
+    if is_string(&function) {
         return;
     }
     let saved = take_raised();
-    let name = super::globals::import("segue._nursery")
-        .and_then(|module| super::globals::attr(&module, "_name_of"))
-        .and_then(|name_of| call(name_of.as_ptr(), &[function.as_ptr()]));
-    match name {
+    match name_of_function(&function) {
         Ok(name) => s.name.set(name),
         Err(Raised) => write_unraisable(function.as_ptr()),
     }
@@ -585,6 +602,7 @@ unsafe extern "C" fn tp_traverse(o: *mut PyObject, visit: ffi::visitproc, arg: *
 
 fn clear(o: *mut PyObject) {
     let s = st(o);
+    s.handed.gone();
     s.scope.leave(s.future.core());
     super::registry::unlist(o);
     let old = [s.coro.take(), s.context.take(), s.name.take(), s.fut_waiter.take()];
@@ -630,7 +648,7 @@ fn report_destroyed(o: *mut PyObject, s: &TaskState) -> R<()> {
 
 unsafe extern "C" fn tp_dealloc(o: *mut PyObject) {
     // SAFETY: called once, by the interpreter, with a reference count of zero.
-    unsafe { future::dealloc(o, globals().c_task, clear) }
+    unsafe { future::dealloc(o, globals().c_task, |o| st(o).handed.gone(), clear) }
 }
 
 pub fn make_type(g: &Globals) -> R<*mut PyTypeObject> {

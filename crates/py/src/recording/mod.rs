@@ -26,7 +26,7 @@ use crate::cancellation::{self, Cancellation};
 use crate::event_loop::LoopCore;
 use crate::io::{Ready, Watcher};
 use crate::job::Job;
-use crate::raw::task::{self, TaskState};
+use crate::raw::task::{self, Name, TaskState};
 use crate::raw::{future, handle, Obj, Raised, R};
 use crate::structured::wait;
 use crate::{failure, recorder};
@@ -56,10 +56,10 @@ pub fn spawned(core: &LoopCore, o: *mut PyObject, s: &TaskState) {
 #[cold]
 pub fn named(core: &LoopCore, s: &TaskState) {
     let Some(sink) = sink(core) else { return };
-    let text = match task::given_name(s) {
-        task::Given::Nothing => return,
-        task::Given::Number(number) => NUMBERED | (number & u64::from(!NUMBERED)) as u32,
-        task::Given::Name(name) => sink.words.text(&text_of(&name)),
+    let text = match task::name_as_given(s) {
+        Name::Number(number) => NUMBERED | (number & u64::from(!NUMBERED)) as u32,
+        Name::Object(name) if task::is_string(&name) => sink.words.text(&text_of(&name)),
+        Name::Object(_) => return,
     };
     sink.push(Kind::Name, sink.key(s.id.get()), 0, 0, text);
 }
