@@ -218,22 +218,22 @@ impl FutureState {
                 return r;
             }
         }
-        let more = self.more.take();
-        let mut r = 0;
-        for c in more.iter().flat_map(|m| m.iter()) {
+        // SAFETY: the collector's visitor changes nothing of ours meanwhile. Looked at only: few futures have more than one, and the
+        // collector comes often.
+        let Some(more) = (unsafe { &*self.more.as_ptr() }) else { return 0 };
+        for c in more.iter() {
             // SAFETY: passed on; both are alive.
-            unsafe {
-                r = visit(c.call.as_ptr(), arg);
-                if let (0, Some(context)) = (r, &c.context) {
-                    r = visit(context.as_ptr(), arg);
+            let r = unsafe {
+                match (visit(c.call.as_ptr(), arg), &c.context) {
+                    (0, Some(context)) => visit(context.as_ptr(), arg),
+                    (r, _) => r,
                 }
-            }
+            };
             if r != 0 {
-                break;
+                return r;
             }
         }
-        self.more.set(more);
-        r
+        0
     }
 
     /// Empties everything; what was there is dropped only after the object is consistent again.
