@@ -296,7 +296,9 @@ impl LoopCore {
             return Ok(());
         }
         self.last_gave_way.set(now);
-        call(globals().python_function, &[]).map(drop)
+        let result = call(globals().python_function, &[]).map(drop);
+        self.hooks.resume();
+        result
     }
 
     fn turn(&self, slf: *mut PyObject) -> R<()> {

@@ -59,7 +59,7 @@ pub struct Recorder {
 }
 
 impl Instrument for Recorder {
-    fn record(&self, event: Event) {
+    fn record(&self, event: &Event) {
         if event.kind == Kind::Finish {
             let outcome = [Outcome::Finished, Outcome::Failed, Outcome::Cancelled][event.detail.min(2) as usize];
             self.log.get().log.borrow_mut().ended(self.base + event.task, outcome);

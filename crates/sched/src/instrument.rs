@@ -67,6 +67,8 @@ pub enum Kind {
     Callback = 10,
     /// ... and is over; `extra` names it.
     CallbackEnd = 11,
+    /// Between two jobs of a turn, other threads had the interpreter.
+    Resume = 12,
 }
 
 /// What runs that is no task's step.
@@ -102,7 +104,7 @@ impl Event {
 
 /// Receives events, in order, on the loop's thread. Must not call back into the loop.
 pub trait Instrument {
-    fn record(&self, event: Event);
+    fn record(&self, event: &Event);
 }
 
 /// The loop's hooks: instruments are attached and detached at run time.
@@ -110,6 +112,8 @@ pub trait Instrument {
 pub struct Hooks {
     attached: Cell<bool>,
     sinks: RefCell<Vec<Rc<dyn Instrument>>>,
+    /// The one sink, if there is one only. Taken out while it is told something.
+    only: Cell<Option<Rc<dyn Instrument>>>,
     last_task: Cell<TaskId>,
     /// The task whose step is running; 0 between steps. The waker of whatever wakes meanwhile.
     current: Cell<TaskId>,
@@ -118,13 +122,18 @@ pub struct Hooks {
 impl Hooks {
     pub fn attach(&self, sink: Rc<dyn Instrument>) {
         self.sinks.borrow_mut().push(sink);
-        self.attached.set(cfg!(feature = "hooks"));
+        self.count();
     }
 
     /// The sink hears nothing more. The caller has another reference, so that nothing is dropped here.
     pub fn detach(&self, sink: &Rc<dyn Instrument>) {
-        let mut sinks = self.sinks.borrow_mut();
-        sinks.retain(|attached| !Rc::ptr_eq(attached, sink));
+        self.sinks.borrow_mut().retain(|attached| !Rc::ptr_eq(attached, sink));
+        self.count();
+    }
+
+    fn count(&self) {
+        let sinks = self.sinks.borrow();
+        self.only.set(if let [only] = &sinks[..] { Some(only.clone()) } else { None });
         self.attached.set(cfg!(feature = "hooks") && !sinks.is_empty());
     }
 
@@ -148,13 +157,18 @@ impl Hooks {
     #[inline(always)]
     fn emit(&self, event: Event) {
         if self.is_attached() {
-            self.emit_cold(event);
+            self.emit_cold(&event);
         }
     }
 
     #[cold]
     #[inline(never)]
-    fn emit_cold(&self, event: Event) {
+    fn emit_cold(&self, event: &Event) {
+        if let Some(only) = self.only.take() {
+            only.record(event);
+            self.only.set(Some(only));
+            return;
+        }
         for sink in self.sinks.borrow().iter() {
             sink.record(event);
         }
@@ -213,6 +227,11 @@ impl Hooks {
         self.emit(Event::new(Kind::TurnEnd, 0, 0, 0));
     }
 
+    /// The loop goes on with its turn, after who knows how long.
+    pub fn resume(&self) {
+        self.emit(Event::new(Kind::Resume, 0, 0, 0));
+    }
+
     #[inline(always)]
     pub fn callback(&self, doing: Doing) {
         self.emit(Event::new(Kind::Callback, 0, 0, doing as u64));
@@ -230,8 +249,8 @@ mod tests {
 
     struct Log(RefCell<Vec<Event>>);
     impl Instrument for Log {
-        fn record(&self, event: Event) {
-            self.0.borrow_mut().push(event);
+        fn record(&self, event: &Event) {
+            self.0.borrow_mut().push(*event);
         }
     }
 
