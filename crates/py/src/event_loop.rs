@@ -312,13 +312,11 @@ impl LoopCore {
             // The turn may wait. A handler that runs now may schedule something, which the wait then takes into account.
             self.check_signals()?;
         }
-        let result = if self.overrides.turn() {
+        if self.overrides.turn() {
             self.scheduler.turn(&self.loop_clock(), &FallibleWaiter(waiter), run)
         } else {
             self.scheduler.turn(&self.clock, &waiter, run)
-        };
-        self.hooks.turn_end();
-        result
+        }
     }
 
     fn tell_phase(&self, phase: u32) {
@@ -474,6 +472,7 @@ impl LoopCore {
             }
         };
         RUNNING.set(outer);
+        core.hooks.turn_end();
         core.tell_phase(trace::event::phase::STOPS);
         registry::settle(core, slf.as_ptr());
         core.show_all_to_collector();

@@ -106,6 +106,21 @@ impl Places {
         self.ways.layout = None;
     }
 
+    /// What a coroutine is called, borrowed from it; null if it is none of the interpreter's.
+    ///
+    /// # Safety
+    /// It is alive.
+    #[inline]
+    pub unsafe fn coroutines_name(&self, o: *mut PyObject) -> *mut PyObject {
+        // SAFETY: the caller's promise; the getter is for this type.
+        unsafe {
+            match &self.ways.coroutines_name {
+                Some(name) if ffi::PyCoro_CheckExact(o) != 0 => name.call(o),
+                _ => std::ptr::null_mut(),
+            }
+        }
+    }
+
     /// Where the running code starts a task, as `number` numbers the place; 0 if that is nowhere.
     #[inline]
     pub fn caller(&self, loop_is_running: bool, number: impl FnOnce(&Words) -> Text) -> Text {

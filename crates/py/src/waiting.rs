@@ -29,7 +29,8 @@ impl Driver<Job> for Waiter<'_> {
     }
 
     fn before_jobs(&self) -> R<()> {
-        self.0.hooks.turn(self.0.scheduler.ready.len());
+        let looked = self.0.skipped_polls.get() == 0;
+        self.0.hooks.turn(self.0.scheduler.ready.len(), looked);
         Ok(())
     }
 }
@@ -37,6 +38,7 @@ impl Driver<Job> for Waiter<'_> {
 impl Waiter<'_> {
     fn look(&self, wait: Wait, ready: &ReadyQueue<Job>) -> R<()> {
         registry::settle(self.0, self.1);
+        self.0.hooks.turn_end();
         self.0.wait(wait)?;
         self.0.io.reactor.for_each_event(|e| ready.push(Job::Io { token: e.token, ready: e.ready }));
         Ok(())

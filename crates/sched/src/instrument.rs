@@ -59,9 +59,9 @@ pub enum Kind {
     Finish = 6,
     /// The step of `task` is over; `other` runs again (an eager task's creator, or 0); `detail`: 0 it yields, 1 it waits, 2 it ended.
     StepEnd = 7,
-    /// The loop has waited and begins with `detail` jobs.
+    /// The loop has looked what happened outside and begins with jobs. Turns without a look are part of the one before.
     Turn = 8,
-    /// ... and has done what it could of them.
+    /// ... and has come to the end of them, which were `detail`.
     TurnEnd = 9,
     /// Something that is no task's step begins; `detail` is a [`Doing`].
     Callback = 10,
@@ -115,6 +115,8 @@ pub struct Hooks {
     /// The one sink, if there is one only. Taken out while it is told something.
     only: Cell<Option<Rc<dyn Instrument>>>,
     last_task: Cell<TaskId>,
+    /// Jobs since the last look outside.
+    jobs: Cell<u64>,
     /// The task whose step is running; 0 between steps. The waker of whatever wakes meanwhile.
     current: Cell<TaskId>,
 }
@@ -135,6 +137,7 @@ impl Hooks {
         let sinks = self.sinks.borrow();
         self.only.set(if let [only] = &sinks[..] { Some(only.clone()) } else { None });
         self.attached.set(cfg!(feature = "hooks") && !sinks.is_empty());
+        self.jobs.set(0);
     }
 
     /// Whether anybody listens; callers use it to avoid the cost of finding out a site.
@@ -216,15 +219,23 @@ impl Hooks {
         self.emit(Event { site, ..Event::new(Kind::Finish, task, 0, how) });
     }
 
-    /// A turn begins with its jobs.
+    /// A turn begins with its jobs, after a look at what happened outside or without one.
     #[inline(always)]
-    pub fn turn(&self, jobs: usize) {
-        self.emit(Event::new(Kind::Turn, 0, 0, jobs as u64));
+    pub fn turn(&self, jobs: usize, looked: bool) {
+        if self.is_attached() {
+            self.jobs.set(self.jobs.get() + jobs as u64);
+            if looked {
+                self.emit_cold(&Event::new(Kind::Turn, 0, 0, 0));
+            }
+        }
     }
 
+    /// The loop is about to look what happens outside, or ends.
     #[inline(always)]
     pub fn turn_end(&self) {
-        self.emit(Event::new(Kind::TurnEnd, 0, 0, 0));
+        if self.is_attached() {
+            self.emit_cold(&Event::new(Kind::TurnEnd, 0, 0, self.jobs.replace(0)));
+        }
     }
 
     /// The loop goes on with its turn, after who knows how long.

@@ -31,6 +31,8 @@ pub struct Ways {
     /// None on an interpreter whose frames look different from all that we know.
     pub layout: Option<Layout>,
     pub wrappers: Wrappers,
+    /// How coroutines say what they are called.
+    pub coroutines_name: Option<Getter>,
 }
 
 /// Under the GIL nobody waits for it; two threads that search at once find the same.
@@ -76,9 +78,11 @@ fn search(py: Python<'_>) -> PyResult<Ways> {
         let found = found.lock().expect(ALONE);
         (found.layout(), Wrappers(found.wrappers.clone()))
     };
-    let Some(layout) = layout else { return Ok(Ways { layout: None, wrappers }) };
+    // SAFETY: a type of the interpreter's.
+    let coroutines_name = unsafe { getter(&raw mut ffi::PyCoro_Type, c"__qualname__") };
+    let Some(layout) = layout else { return Ok(Ways { layout: None, wrappers, coroutines_name }) };
 
-    let ways = Ways { layout: Some(layout), wrappers };
+    let ways = Ways { layout: Some(layout), wrappers, coroutines_name };
     let same = Arc::new(AtomicBool::new(true));
     let (compared, walked) = (same.clone(), ways.clone());
     show(&samples, "run", move |_| {
@@ -96,8 +100,8 @@ fn search(py: Python<'_>) -> PyResult<Ways> {
         }
         Ok(())
     })?;
-    let layout = ways.layout.filter(|_| same.load(Relaxed));
-    Ok(Ways { layout, wrappers: ways.wrappers })
+    let layout = ways.layout.clone().filter(|_| same.load(Relaxed));
+    Ok(Ways { layout, ..ways })
 }
 
 /// Has the samples shown to `look`.

@@ -267,7 +267,7 @@ impl Getter {
     /// # Safety
     /// The object is alive and of the type that the function is for.
     #[inline(always)]
-    pub(super) unsafe fn call(self, o: *mut PyObject) -> *mut PyObject {
+    pub unsafe fn call(self, o: *mut PyObject) -> *mut PyObject {
         // SAFETY: the caller's promise; the answer is a new reference, and these functions don't fail.
         unsafe {
             let awaited = (self.function)(o, self.closure);

@@ -28,11 +28,12 @@ pub struct Sink {
     doing: Cell<u32>,
     turn_began: Cell<Nanos>,
     turn_ended: Cell<Nanos>,
-    jobs: Cell<u64>,
     /// Until what time it is known what the loop did: the end of the last job, or the turn's beginning.
     told_until: Cell<Nanos>,
     /// Nothing has begun since: what comes next begins there. Saves half of the looks at the clock.
     is_between: Cell<bool>,
+    /// The step that runs has come to its end, then.
+    is_closing: Cell<bool>,
 }
 
 impl Sink {
@@ -51,15 +52,16 @@ impl Sink {
             doing: Cell::new(cause::CALLBACK),
             turn_began: Cell::new(now),
             turn_ended: Cell::new(now),
-            jobs: Cell::new(0),
             told_until: Cell::new(now),
             is_between: Cell::new(false),
+            is_closing: Cell::new(false),
         }
     }
 
     /// A job begins.
     #[inline(always)]
     fn begin(&self) -> Nanos {
+        self.is_closing.set(false);
         match self.is_between.replace(false) {
             true => self.told_until.get(),
             false => self.clock.now(),
@@ -69,11 +71,20 @@ impl Sink {
     /// A job has ended.
     #[inline(always)]
     fn end(&self) -> Nanos {
-        let now = self.clock.now();
-        self.told_until.set(now);
+        let now = self.closing();
+        self.is_closing.set(false);
         // What a callback starts eagerly has ends of its own.
         self.is_between.set(!self.in_callback.get());
         now
+    }
+
+    /// The program's part of a step is over: all that the loop then does about it has one time.
+    #[inline(always)]
+    fn closing(&self) -> Nanos {
+        if !self.is_closing.replace(true) {
+            self.told_until.set(self.clock.now());
+        }
+        self.told_until.get()
     }
 
     /// A task's number in its loop becomes its key; 0 stays none.
@@ -91,7 +102,8 @@ impl Sink {
 
     #[inline(always)]
     pub fn push(&self, kind: Kind, task: Key, a: u64, b: u32, c: u32) {
-        self.ring.push(Event::new(kind, self.clock.now(), task, a, b, c));
+        let now = if self.is_closing.get() { self.told_until.get() } else { self.clock.now() };
+        self.ring.push(Event::new(kind, now, task, a, b, c));
     }
 }
 
@@ -116,15 +128,21 @@ impl Instrument for Sink {
             }
             Told::Wake => {
                 let cause = if told.other != 0 { cause::TASK } else { self.doing.get() };
-                self.push(Kind::Wake, task, self.key(told.other), told.site, cause);
+                let now = if self.is_closing.get() { self.told_until.get() } else { self.clock.now() };
+                self.ring.push(Event::new(Kind::Wake, now, task, self.key(told.other), told.site, cause));
             }
             Told::Wait if told.other != 0 => {
-                self.push(Kind::WaitTask, task, self.key(told.other), told.site, 0);
+                let now = self.closing();
+                self.ring.push(Event::new(Kind::WaitTask, now, task, self.key(told.other), told.site, 0));
             }
-            Told::Wait => self.push(Kind::Wait, task, told.detail, told.site, told.extra),
+            Told::Wait => {
+                self.ring.push(Event::new(Kind::Wait, self.closing(), task, told.detail, told.site, told.extra));
+            }
             Told::Spawn => self.push(Kind::Spawn, task, self.key(told.other), told.site, told.extra),
             Told::Cancel => self.push(Kind::Cancel, task, self.key(told.other), told.site, told.detail as u32),
-            Told::Finish => self.push(Kind::Finish, task, 0, told.site, told.detail as u32),
+            Told::Finish => {
+                self.ring.push(Event::new(Kind::Finish, self.closing(), task, 0, told.site, told.detail as u32));
+            }
             Told::Callback => {
                 self.doing.set(told.detail as u32);
                 self.callback_began.set(self.begin());
@@ -136,21 +154,17 @@ impl Instrument for Sink {
                 self.ring.push(Event::new(Kind::Callback, began, self.base, now - began, 0, told.extra));
                 self.doing.set(cause::CALLBACK);
             }
-            Told::Turn => {
-                self.jobs.set(told.detail);
-                self.turn_began.set(self.end());
-            }
+            Told::Turn => self.turn_began.set(self.end()),
             Told::TurnEnd => {
-                if self.jobs.get() == 0 {
+                let jobs = told.detail.min(u32::MAX.into()) as u32;
+                if jobs == 0 {
                     return;
                 }
                 // What comes after the last job is the wait.
                 let (began, now) = (self.turn_began.get(), self.told_until.get());
-                let waited = began.saturating_sub(self.turn_ended.get()) / 1000;
-                let (jobs, waited) = (self.jobs.get().min(u32::MAX.into()), waited.min(u32::MAX.into()));
-                self.ring.push(Event::new(Kind::Turn, began, self.base, now - began, jobs as u32, waited as u32));
+                let waited = (began.saturating_sub(self.turn_ended.get()) / 1000).min(u32::MAX.into()) as u32;
+                self.ring.push(Event::new(Kind::Turn, began, self.base, now - began, jobs, waited));
                 self.turn_ended.set(now);
-                self.jobs.set(0);
             }
             Told::Resume => self.is_between.set(false),
         }

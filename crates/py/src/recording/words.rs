@@ -135,6 +135,11 @@ impl Words {
 
     /// A coroutine's qualified name, or its type's if it has none.
     pub fn coroutine(&self, coro: &Obj) -> Text {
+        // SAFETY: alive.
+        let name = unsafe { self.places.coroutines_name(coro.as_ptr()) };
+        if !name.is_null() {
+            return self.named(name, || text_of(name));
+        }
         match getattr_opt(coro.as_ptr(), globals().names.qualname) {
             Ok(Some(name)) => {
                 let p = name.as_ptr();
