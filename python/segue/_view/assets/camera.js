@@ -5,10 +5,9 @@ const MOST = 4;
 /** A picture that fits is never blown up beyond this. */
 const FITTING = 1.25;
 const MARGIN = 28;
-const REST = 180;
 
 export class Camera {
-  #frame; #world; #x = 0; #y = 0; #k = 1; #w = 1; #h = 1; #pointers = new Map(); #moved = 0; #isFitted = true; #rest = 0;
+  #frame; #world; #x = 0; #y = 0; #k = 1; #w = 1; #h = 1; #pointers = new Map(); #moved = 0; #isFitted = true;
 
   constructor(frame, world) {
     this.#frame = frame;
@@ -75,10 +74,6 @@ export class Camera {
   #to(x, y, k, moving) {
     [this.#x, this.#y, this.#k] = [x, y, k];
     this.#world.classList.toggle("moving", moving);
-    // While it moves, what has been drawn is stretched; it is drawn sharp when it rests.
-    this.#world.classList.add("in-motion");
-    clearTimeout(this.#rest);
-    this.#rest = setTimeout(() => this.#world.classList.remove("in-motion"), REST);
     this.#world.style.transform = `translate(${x}px, ${y}px) scale(${k})`;
   }
 
