@@ -86,7 +86,7 @@ SECTIONS: dict[str, list[str]] = {
         "StapledStream",
         "aclose_forcefully",
     ],
-    "Recording": ["record"],
+    "Recording": ["record", "flight"],
     "Processes, files, signals": ["run_process", "Process", "open_file", "wrap_file", "open_signal_receiver"],
     "Tasks and futures": ["Task", "Future"],
 }

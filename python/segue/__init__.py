@@ -37,6 +37,7 @@ if TYPE_CHECKING:
         WouldBlock,
     )
     from ._files import open_file, wrap_file
+    from ._flight import flight
     from ._gathering import gather, map_unordered, race
     from ._loop import EventLoop, new_event_loop
     from ._nursery import TASK_STATUS_IGNORED, Nursery, TaskStatus, open_nursery
@@ -114,6 +115,7 @@ __all__ = [
     "current_time",
     "fail_after",
     "fail_at",
+    "flight",
     "from_thread",
     "gather",
     "inspect",
@@ -196,6 +198,7 @@ _WHERE = {
     "current_time": "_core",
     "fail_after": "_scopes",
     "fail_at": "_scopes",
+    "flight": "_flight",
     "gather": "_gathering",
     "install": "_policy",
     "map_unordered": "_gathering",

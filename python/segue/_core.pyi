@@ -5,6 +5,7 @@ import sys
 from asyncio.transports import _FlowControlMixin
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Generator, Hashable, Iterator
 from contextvars import Context
+from pathlib import Path
 from socket import socket
 from ssl import SSLContext
 from types import CodeType, FrameType, GenericAlias, TracebackType
@@ -169,6 +170,29 @@ class Recording:
     def stop(self) -> None: ...
     def check(self) -> None: ...
     def dump(self, path: str, nanoseconds: int | None = None) -> None: ...
+    def counts(self) -> dict[str, int]: ...
+
+@final
+class FlightRecorder:
+    """A flight recorder that runs; `segue.flight` is what people call."""
+    def __new__(
+        cls,
+        folder: str,
+        program: str,
+        information: str,
+        *,
+        seconds: float,
+        memory: int,
+        stall: float,
+        signal: int,
+        keep: int,
+        pause: float,
+    ) -> FlightRecorder: ...
+    def stop(self) -> None: ...
+    def note(self, why: str, ends_run: bool) -> None: ...
+    def write(self, why: str) -> Path: ...
+    def deadline(self, seconds: float, what: str) -> tuple[int, int]: ...
+    def met(self, key: tuple[int, int]) -> None: ...
     def counts(self) -> dict[str, int]: ...
 
 @final

@@ -4,13 +4,15 @@
 
 use std::time::Duration;
 
+use net::clock::Monotonic;
 use pyo3::ffi::{self, PyObject};
-use sched::{Driver, ReadyQueue, Wait};
+use sched::{Clock, Driver, ReadyQueue, Wait};
 
 use crate::event_loop::LoopCore;
 use crate::job::Job;
 use crate::raw::obj::os_error;
 use crate::raw::{registry, Raised, R};
+use crate::recording;
 
 /// How many turns may pass without looking for I/O.
 const MAX_SKIPPED: u32 = 7;
@@ -84,13 +86,21 @@ impl LoopCore {
             self.watch.idle();
             self.contexts.clear();
             self.io.reactor.about_to_wait();
+            let present = if self.hooks.is_attached() { recording::present(self) } else { None };
             // SAFETY: attached; nothing of Python is touched until the thread is attached again.
-            unsafe {
+            let result = unsafe {
                 let state = ffi::PyEval_SaveThread();
                 let result = self.io.reactor.wait(timeout);
+                if let Some(present) = &present {
+                    present.wants_gil(Monotonic.now());
+                }
                 ffi::PyEval_RestoreThread(state);
                 result
+            };
+            if let Some(present) = &present {
+                present.has_gil();
             }
+            result
         };
         result.map_err(|e| os_error(&e))
     }

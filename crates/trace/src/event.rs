@@ -82,6 +82,8 @@ pub mod step {
     pub const YIELDS: u32 = 0;
     pub const WAITS: u32 = 1;
     pub const ENDS: u32 = 2;
+    /// It still runs: it is the last there is of the task.
+    pub const RUNS: u32 = 3;
 }
 
 /// Who woke a task (`Wake`'s `c`).

@@ -4,6 +4,7 @@
 //! |---|---|
 //! | [`event`] | what happened, in 32 bytes |
 //! | [`ring`] | how events get from the thread of a loop to whoever reads them, in fixed memory |
+//! | [`flight`] | the events of the last seconds, and when they are worth a file |
 //! | [`file`] | how a recording lies on disk, and what can be read of a damaged one |
 //! | [`tables`] | which words and places the events' numbers stand for |
 //! | [`recording`] | a recording as a whole: the program, its tasks, its events |
@@ -23,6 +24,7 @@ pub mod by_number;
 pub mod event;
 pub mod export;
 pub mod file;
+pub mod flight;
 pub mod graph;
 pub mod history;
 pub mod life;

@@ -253,8 +253,11 @@ impl Model {
     /// It does something, so it is running if it was ready to. Its step is written only when it is over.
     #[inline]
     fn runs(&mut self, key: Key) {
+        let last = self.last;
         self.with(key, |task| {
-            if task.state == State::Ready {
+            // What was there when the recording began is told at its beginning: nobody did anything then.
+            let is_told = task.has(flag::EXISTED) && task.begin == last;
+            if task.state == State::Ready && !is_told {
                 task.state = State::Running;
             }
         });

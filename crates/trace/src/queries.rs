@@ -56,7 +56,7 @@ impl Recording {
             "live": self.is_live,
             "warnings": self.warnings(),
         });
-        for name in ["program", "pid", "python", "started", "directory", "arguments"] {
+        for name in ["program", "pid", "python", "started", "directory", "arguments", "flight"] {
             summary[name] = self.about.get(name).cloned().unwrap_or(Value::Null);
         }
         summary

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 INJECT = os.path.join(os.path.dirname(os.path.abspath(__file__)), "inject")
 
 USAGE = """\
-usage: segue run [--report] [--explain] [--record FILE] [python options] program [argument ...]
+usage: segue run [--report] [--explain] [--record FILE | --flight FOLDER] [python options] program [argument ...]
 
 Runs a program as python would, with Segue's event loop under every asyncio.run in it.
 
@@ -35,6 +35,11 @@ options
                              started that, what ran beside it and who cancelled it, instead of a traceback
                              (or SEGUE_EXPLAIN=1 in the environment; =all shows libraries' frames too)
   --record FILE              write down what every task does; look at it with `segue view FILE`
+  --flight FOLDER            keep what every task did in the last seconds, and write it to a file in FOLDER when
+                             a task fails and nobody handles it, the loop is blocked, or a signal comes
+    --flight-seconds N       how many seconds (30)
+    --flight-stall N         for how many seconds the loop must be blocked (1; 0: never mind)
+    --flight-signal NAME     the signal (SIGUSR2; none: none)
   --trio                     for a program written for Trio: in its process `import trio` gives segue.trio,
                              and trio.run runs it on Segue
   -h, --help                 this text
@@ -48,6 +53,17 @@ _WITH_VALUE = "cmWX"
 # With these Python doesn't read PYTHONPATH or doesn't import sitecustomize: `inject/_segue_run_here.py`
 # instead.
 _WITHOUT_STARTUP_HOOK = "EIS"
+
+
+# Segue's own that take a value, and the variables in which the program's process finds it.
+_VARIABLES = {
+    "--record": "SEGUE_RECORD",
+    "--flight": "SEGUE_FLIGHT",
+    "--flight-seconds": "SEGUE_FLIGHT_SECONDS",
+    "--flight-stall": "SEGUE_FLIGHT_STALL",
+    "--flight-signal": "SEGUE_FLIGHT_SIGNAL",
+}
+_PATHS = ("--record", "--flight")
 
 
 def _names_a_function(argument: str) -> bool:
@@ -64,7 +80,7 @@ class CommandLine:
         self.report = False
         self.explain = os.environ.get("SEGUE_EXPLAIN", "0") not in ("", "0")
         self.trio = False
-        self.record = ""
+        self.recording: dict[str, str] = {}  # as in _VARIABLES
         self.help = False
         self.as_given: list[str] = []  # everything but Segue's own options
         self.flags: list[str] = []  # python's options before the target
@@ -82,9 +98,9 @@ class CommandLine:
             elif rest[0] == "--explain":
                 self.explain = True
                 del rest[0]
-            elif rest[0] == "--record" and len(rest) > 1 or rest[0].startswith("--record="):
-                first, equals, path = rest.pop(0).partition("=")
-                self.record = path if equals else rest.pop(0)
+            elif rest[0].partition("=")[0] in _VARIABLES and ("=" in rest[0] or len(rest) > 1):
+                option, equals, value = rest.pop(0).partition("=")
+                self.recording[option] = value if equals else rest.pop(0)
             elif rest[0] == "--trio":
                 self.trio = True
                 del rest[0]
@@ -148,13 +164,39 @@ def main(argv: list[str]) -> int:
         line.flags[:0] = own.flags
         line.as_given[:0] = own.flags
         line.letters += own.letters
-    if line.record:
+    if line.recording and (problem := _wrong_with(line.recording)):
+        print(f"segue run: {problem}", file=sys.stderr)
+        return 2
+    for option, value in line.recording.items():
         # For the process that is about to be this one, and its children.
-        os.environ["SEGUE_RECORD"] = os.path.abspath(line.record)
+        os.environ[_VARIABLES[option]] = os.path.abspath(value) if option in _PATHS else value
         os.environ.pop("_SEGUE_RECORD_OWNER", None)
+    if "--flight" in line.recording:
+        os.environ.pop("SEGUE_RECORD", None)
     if line.kind == "function" or any(letter in _WITHOUT_STARTUP_HOOK for letter in line.letters):
         _exec_from_c(line)
     _exec_with_startup_hook(line)
+
+
+def _wrong_with(recording: dict[str, str]) -> str:
+    """What is wrong with the options of that name; "" if nothing is."""
+    if "--record" in recording and "--flight" in recording:
+        return "--record writes down everything: leave out --flight"
+    others = [option for option in recording if option not in _PATHS]
+    if others and "--flight" not in recording and "SEGUE_FLIGHT" not in os.environ:
+        return f"{others[0]} needs --flight FOLDER"
+    if "--record" in recording:
+        return ""
+    from .._record_wanted import flight_of
+
+    try:
+        flight_of({**os.environ, **{_VARIABLES[option]: value for option, value in recording.items()}})
+    except ValueError as error:
+        text = str(error)
+        for option, variable in _VARIABLES.items():
+            text = text.replace(f"{variable}=", f"{option} ")
+        return text
+    return ""
 
 
 def _settings(line: CommandLine) -> list[str]:

@@ -6,11 +6,16 @@
 //! | [`sink`] | a loop's events with their times, into its ring |
 //! | [`words`] | the numbers of texts and places |
 //! | [`session`] | beginning and ending; the thread that empties the rings |
+//! | [`flight`], [`flight_signal`] | the flight recorder: the last seconds in memory, written when something happens |
+//! | [`present`] | what a loop does right now, for its thread |
 //! | [`opened`] | a file that was recorded, with answers to questions about it |
 //!
 //! What the events are: `docs/design/recording.md`. `segue run --report` has a log of its own (`recorder.rs`).
 
+pub mod flight;
+pub mod flight_signal;
 pub mod opened;
+pub mod present;
 pub mod session;
 pub mod sink;
 pub mod words;
@@ -35,6 +40,11 @@ pub use sink::Sink;
 
 fn sink(core: &LoopCore) -> Option<Rc<Sink>> {
     core.sink.borrow().clone()
+}
+
+/// Where a loop tells what it does right now, if somebody looks.
+pub fn present(core: &LoopCore) -> Option<std::sync::Arc<present::Present>> {
+    core.sink.borrow().as_ref()?.present.clone()
 }
 
 /// A task of ours was made and has its number.

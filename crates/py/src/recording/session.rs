@@ -1,4 +1,5 @@
-//! One recording of the process: which loops it has, the thread that empties their rings into a file, the flight recorder.
+//! One recording of the process: which loops it has, the thread that empties their rings into a file. The flight recorder, which
+//! writes when something happens, has a thread of its own (`flight.rs`).
 //!
 //! At most one runs at a time. Everything here is called with the GIL held, except the thread, which never needs it.
 
@@ -18,6 +19,7 @@ use trace::event::{phase, Kind};
 use trace::file;
 use trace::ring::{self, Counts, Reader, View};
 
+use super::present::Present;
 use super::sink::Sink;
 use super::words::Words;
 use crate::event_loop::{all_loops, LoopCore};
@@ -29,13 +31,26 @@ const PAUSE: Duration = Duration::from_millis(20);
 /// Less memory than this has no room for the events of one pause.
 const LEAST: usize = 1 << 20;
 
+/// What becomes of the events.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub enum Keeps {
+    /// A thread writes them down.
+    All,
+    /// The newest stay in the rings.
+    Newest,
+    /// A thread keeps the newest, and wants to know what the loops do right now.
+    Present,
+}
+
 pub struct Session {
     pub words: Arc<Words>,
+    keeps: Keeps,
     /// Bytes for each loop's ring.
     memory: usize,
-    flight: bool,
-    information: String,
+    pub information: String,
     loops: Mutex<Vec<Tap>>,
+    /// Of loops that are gone, and no longer among them.
+    gone: Mutex<Counts>,
     last_loop: AtomicU64,
     stopped: Mutex<bool>,
     stop: Condvar,
@@ -49,12 +64,13 @@ struct Tap {
     number: u32,
     reader: Option<Reader>,
     view: View,
+    present: Option<Arc<Present>>,
 }
 
 static CURRENT: Mutex<Option<Arc<Session>>> = Mutex::new(None);
 
 /// Nothing that holds one of these locks can panic.
-fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+pub fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
@@ -63,38 +79,121 @@ fn current() -> Option<Arc<Session>> {
 }
 
 impl Session {
+    /// Raises RuntimeError if one runs already, ValueError if `memory` is too little.
+    pub fn new(py: Python<'_>, keeps: Keeps, memory: usize, information: String) -> PyResult<Arc<Session>> {
+        if memory < LEAST {
+            return Err(PyValueError::new_err(format!(
+                "a recording needs at least {LEAST} bytes of memory, not {memory}"
+            )));
+        }
+        if current().is_some_and(|session| !session.is_over.load(Ordering::Relaxed)) {
+            return Err(PyRuntimeError::new_err("a recording of this process is running already: stop it first"));
+        }
+        Ok(Arc::new(Session {
+            words: Arc::new(Words::new(py)?),
+            keeps,
+            // Of what is kept elsewhere, the rings hold only the newest.
+            memory: if keeps == Keeps::Present { memory / 4 } else { memory },
+            information,
+            loops: Mutex::default(),
+            gone: Mutex::default(),
+            last_loop: AtomicU64::new(0),
+            stopped: Mutex::new(false),
+            stop: Condvar::new(),
+            failure: Mutex::new(None),
+            is_over: AtomicBool::new(false),
+        }))
+    }
+
+    /// It is the recording that runs: all loops that there are, and that are made from now on, tell it.
+    pub fn begin(self: &Arc<Self>, py: Python<'_>) -> PyResult<()> {
+        *locked(&CURRENT) = Some(self.clone());
+        for (core, loop_) in all_loops() {
+            // SAFETY: the loop object is held, and the core is in it.
+            let core: &LoopCore = unsafe { &*core };
+            self.attach(core);
+            note_existing(py, core, &loop_)?;
+        }
+        Ok(())
+    }
+
+    /// No loop tells it anything any more. False if that was so before.
+    pub fn end(&self) -> bool {
+        if self.is_over.swap(true, Ordering::Relaxed) {
+            return false;
+        }
+        for (core, _held) in all_loops() {
+            // SAFETY: as above.
+            detach(unsafe { &*core });
+        }
+        locked(&CURRENT).take();
+        true
+    }
+
     /// The loop's events go into a ring of its own from now on.
     fn attach(&self, core: &LoopCore) {
         let number = self.last_loop.fetch_add(1, Ordering::Relaxed) + 1;
-        let (writer, tap) = if self.flight {
+        let present = (self.keeps == Keeps::Present).then(Arc::<Present>::default);
+        let (writer, reader, view) = if self.keeps == Keeps::Newest {
             let (writer, view) = ring::flight(self.memory);
-            (writer, Tap { number: number as u32, reader: None, view })
+            (writer, None, view)
         } else {
             let (writer, reader) = ring::streaming(self.memory);
             let view = reader.view();
-            (writer, Tap { number: number as u32, reader: Some(reader), view })
+            (writer, Some(reader), view)
         };
-        locked(&self.loops).push(tap);
-        let sink = Rc::new(Sink::new(writer, self.words.clone(), number));
+        locked(&self.loops).push(Tap { number: number as u32, reader, view, present: present.clone() });
+        let sink = Rc::new(Sink::new(writer, self.words.clone(), number, present));
         let old = core.sink.replace(Some(sink.clone()));
         debug_assert!(old.is_none());
         core.hooks.attach(sink);
     }
 
+    /// Gives all events that there are now to `take`, with their loop's number.
+    pub fn drain(&self, mut take: impl FnMut(u32, &[trace::event::Event])) {
+        locked(&self.loops).retain_mut(|Tap { number, reader, .. }| {
+            let Some(reader) = reader else { return true };
+            // In this order: what was written before the loop went is taken.
+            let is_last = reader.is_closed();
+            reader.drain(&mut |events| take(*number, events));
+            if is_last {
+                add(&mut locked(&self.gone), reader.counts());
+            }
+            !is_last
+        });
+    }
+
+    /// What the loops do right now, by their number.
+    pub fn presents(&self) -> Vec<(u32, Arc<Present>)> {
+        locked(&self.loops).iter().filter_map(|tap| Some((tap.number, tap.present.clone()?))).collect()
+    }
+
     fn counts(&self) -> Counts {
-        let mut all = Counts::default();
-        for tap in locked(&self.loops).iter() {
-            let counts = tap.view.counts();
-            all.written += counts.written;
-            all.lost += counts.lost;
-            all.overwritten += counts.overwritten;
-        }
+        let loops = locked(&self.loops);
+        let mut all = *locked(&self.gone);
+        loops.iter().for_each(|tap| add(&mut all, tap.view.counts()));
         all
+    }
+
+    /// `{"written", "lost", "overwritten"}`.
+    pub fn counts_dict<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyDict>> {
+        let counts = self.counts();
+        let d = PyDict::new(py);
+        d.set_item("written", counts.written)?;
+        d.set_item("lost", counts.lost)?;
+        d.set_item("overwritten", counts.overwritten)?;
+        Ok(d)
     }
 
     fn note_failure(&self, e: io::Error) {
         locked(&self.failure).get_or_insert(e);
     }
+}
+
+fn add(all: &mut Counts, more: Counts) {
+    all.written += more.written;
+    all.lost += more.lost;
+    all.overwritten += more.overwritten;
 }
 
 /// A loop was made: a recording that runs has its events too.
@@ -157,18 +256,19 @@ fn note_existing(py: Python<'_>, core: &LoopCore, loop_: &Obj) -> PyResult<()> {
 
 // ---- the thread --------------------------------------------------------------------------------------------------------
 
-struct Out {
+/// A file that is being written.
+pub struct Out {
     writer: file::Writer<File>,
     defined: usize,
 }
 
 impl Out {
-    fn new(to: File, information: &str) -> io::Result<Out> {
+    pub fn new(to: File, information: &str) -> io::Result<Out> {
         Ok(Out { writer: file::Writer::new(to, information)?, defined: 0 })
     }
 
     /// Definitions first: they are older than the events that use them.
-    fn write(&mut self, words: &Words, number: u32, events: &[trace::event::Event]) -> io::Result<()> {
+    pub fn write(&mut self, words: &Words, number: u32, events: &[trace::event::Event]) -> io::Result<()> {
         let new = words.defined_after(self.defined);
         if !new.is_empty() {
             self.defined += new.len();
@@ -176,18 +276,19 @@ impl Out {
         }
         self.writer.events(number, events)
     }
+
+    pub fn finish(self) -> io::Result<()> {
+        self.writer.finish().map(drop)
+    }
 }
 
 fn empty_into(session: &Session, out: &mut Out) -> io::Result<()> {
     let mut result = Ok(());
-    for tap in locked(&session.loops).iter_mut() {
-        let Tap { number, reader: Some(reader), .. } = tap else { continue };
-        reader.drain(&mut |events| {
-            if result.is_ok() {
-                result = out.write(&session.words, *number, events);
-            }
-        });
-    }
+    session.drain(|number, events| {
+        if result.is_ok() {
+            result = out.write(&session.words, number, events);
+        }
+    });
     result?;
     out.writer.flush()
 }
@@ -206,7 +307,7 @@ fn run(session: &Session, mut out: Out) {
             break;
         }
     }
-    if let Err(e) = out.writer.finish() {
+    if let Err(e) = out.finish() {
         session.note_failure(e);
     }
 }
@@ -230,26 +331,8 @@ impl Recording {
     #[new]
     #[pyo3(signature = (path, memory, information))]
     fn new(py: Python<'_>, path: Option<std::path::PathBuf>, memory: usize, information: String) -> PyResult<Self> {
-        if memory < LEAST {
-            return Err(PyValueError::new_err(format!(
-                "a recording needs at least {LEAST} bytes of memory, not {memory}"
-            )));
-        }
-        if current().is_some_and(|session| !session.is_over.load(Ordering::Relaxed)) {
-            return Err(PyRuntimeError::new_err("a recording of this process is running already: stop it first"));
-        }
-        let session = Arc::new(Session {
-            words: Arc::new(Words::new(py)?),
-            memory,
-            flight: path.is_none(),
-            information,
-            loops: Mutex::default(),
-            last_loop: AtomicU64::new(0),
-            stopped: Mutex::new(false),
-            stop: Condvar::new(),
-            failure: Mutex::new(None),
-            is_over: AtomicBool::new(false),
-        });
+        let keeps = if path.is_none() { Keeps::Newest } else { Keeps::All };
+        let session = Session::new(py, keeps, memory, information)?;
         let thread = match &path {
             None => None,
             Some(path) => {
@@ -259,27 +342,15 @@ impl Recording {
                 Some(thread.spawn(move || run(&session, out))?)
             }
         };
-        *locked(&CURRENT) = Some(session.clone());
-        let recording = Recording { session: session.clone(), thread: Mutex::new(thread), path };
-        for (core, loop_) in all_loops() {
-            // SAFETY: the loop object is held, and the core is in it.
-            let core: &LoopCore = unsafe { &*core };
-            session.attach(core);
-            note_existing(py, core, &loop_)?;
-        }
-        Ok(recording)
+        session.begin(py)?;
+        Ok(Recording { session, thread: Mutex::new(thread), path })
     }
 
     /// Ends it: what is in memory is written, the file is complete. Idempotent. Raises OSError if writing failed.
     fn stop(&self, py: Python<'_>) -> PyResult<()> {
-        if self.session.is_over.swap(true, Ordering::Relaxed) {
+        if !self.session.end() {
             return Ok(());
         }
-        for (core, _held) in all_loops() {
-            // SAFETY: as above.
-            detach(unsafe { &*core });
-        }
-        locked(&CURRENT).take();
         *locked(&self.session.stopped) = true;
         self.session.stop.notify_all();
         let thread = locked(&self.thread).take();
@@ -310,19 +381,14 @@ impl Recording {
             for tap in locked(&session.loops).iter() {
                 out.write(&session.words, tap.number, &tap.view.snapshot_since(since))?;
             }
-            out.writer.finish().map(drop)
+            out.finish()
         })
         .map_err(|e| os_error_at(&e, &path))
     }
 
     /// `{"written", "lost", "overwritten"}`: events so far, those that found no room, those that were overwritten.
     fn counts<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyDict>> {
-        let counts = self.session.counts();
-        let d = PyDict::new(py);
-        d.set_item("written", counts.written)?;
-        d.set_item("lost", counts.lost)?;
-        d.set_item("overwritten", counts.overwritten)?;
-        Ok(d)
+        self.session.counts_dict(py)
     }
 }
 
@@ -344,6 +410,7 @@ pub fn forget(_py: Python<'_>) {
         // SAFETY: as above.
         detach(unsafe { &*core });
     }
+    super::flight_signal::uninstall();
     // The thread is the parent's, and so is what it may have locked: nothing of it is touched or dropped here.
     if let Ok(mut current) = CURRENT.try_lock() {
         std::mem::forget(current.take());
@@ -352,6 +419,7 @@ pub fn forget(_py: Python<'_>) {
 
 pub fn add_to(m: &Bound<'_, PyModule>) -> PyResult<()> {
     m.add_class::<Recording>()?;
+    m.add_class::<super::flight::FlightRecorder>()?;
     m.add_class::<super::opened::OpenedRecording>()?;
     m.add_function(wrap_pyfunction!(super::opened::synthetic, m)?)?;
     m.add_function(wrap_pyfunction!(forget, m)?)

@@ -10,6 +10,7 @@ use sched::{Clock, Instrument, Kind as Told, Nanos};
 use trace::event::{cause, Event, Key, Kind, LOOP_SHIFT};
 use trace::ring::Writer;
 
+use super::present::Present;
 use super::words::Words;
 
 pub struct Sink {
@@ -34,10 +35,12 @@ pub struct Sink {
     is_between: Cell<bool>,
     /// The step that runs has come to its end, then.
     is_closing: Cell<bool>,
+    /// What is told while it goes on, if somebody looks.
+    pub present: Option<Arc<Present>>,
 }
 
 impl Sink {
-    pub fn new(ring: Writer, words: Arc<Words>, loop_number: u64) -> Sink {
+    pub fn new(ring: Writer, words: Arc<Words>, loop_number: u64, present: Option<Arc<Present>>) -> Sink {
         let clock = Counter::default();
         let now = clock.now();
         Sink {
@@ -55,6 +58,7 @@ impl Sink {
             told_until: Cell::new(now),
             is_between: Cell::new(false),
             is_closing: Cell::new(false),
+            present,
         }
     }
 
@@ -116,7 +120,11 @@ impl Instrument for Sink {
                 if told.other != 0 {
                     self.outer_steps.borrow_mut().push(self.step_began.get());
                 }
-                self.step_began.set(self.begin());
+                let began = self.begin();
+                self.step_began.set(began);
+                if let Some(present) = &self.present {
+                    present.step_begins(began, task);
+                }
             }
             Told::StepEnd => {
                 let (began, now) = (self.step_began.get(), self.end());
@@ -124,6 +132,12 @@ impl Instrument for Sink {
                 if told.other != 0 {
                     self.step_began.set(self.outer_steps.borrow_mut().pop().unwrap_or(now));
                     self.is_between.set(false);
+                }
+                if let Some(present) = &self.present {
+                    match self.key(told.other) {
+                        0 => present.step_ends(),
+                        outer => present.step_begins(self.step_began.get(), outer),
+                    }
                 }
             }
             Told::Wake => {
@@ -154,8 +168,17 @@ impl Instrument for Sink {
                 self.ring.push(Event::new(Kind::Callback, began, self.base, now - began, 0, told.extra));
                 self.doing.set(cause::CALLBACK);
             }
-            Told::Turn => self.turn_began.set(self.end()),
+            Told::Turn => {
+                let began = self.end();
+                self.turn_began.set(began);
+                if let Some(present) = &self.present {
+                    present.turn_begins(began);
+                }
+            }
             Told::TurnEnd => {
+                if let Some(present) = &self.present {
+                    present.turn_ends();
+                }
                 let jobs = told.detail.min(u32::MAX.into()) as u32;
                 if jobs == 0 {
                     return;

@@ -116,6 +116,15 @@ impl Words {
         self.defined.lock().map_or_else(|_| Vec::new(), |defined| defined.get(count..).unwrap_or_default().to_vec())
     }
 
+    /// The text of that number. Looks at all of them.
+    pub fn text_of_number(&self, wanted: Text) -> Option<String> {
+        let defined = self.defined.lock().ok()?;
+        defined.iter().find_map(|definition| match definition {
+            Definition::Text { number, text } if *number == wanted => Some(text.to_string()),
+            _ => None,
+        })
+    }
+
     /// What an object is called, asked by `ask` the first time. `o` is kept alive for it, so it should be one of few.
     fn named(&self, o: *mut PyObject, ask: impl FnOnce() -> String) -> Text {
         let key = o as usize;

@@ -87,7 +87,9 @@ fn line(recording: &Recording, event: &Event) -> Map<String, Value> {
         Kind::Child => put("scope", a.into()),
         Kind::Step => {
             put("took", a.into());
-            put("how", named(c, &[(step::YIELDS, "yields"), (step::WAITS, "waits"), (step::ENDS, "ends")]));
+            let names =
+                [(step::YIELDS, "yields"), (step::WAITS, "waits"), (step::ENDS, "ends"), (step::RUNS, "runs on")];
+            put("how", named(c, &names));
         }
         Kind::Wait | Kind::Hold => {
             put("object", a.into());

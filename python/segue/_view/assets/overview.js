@@ -55,6 +55,9 @@ function outcomes(summary) {
 }
 
 function* banners(summary) {
+  if (summary.flight) {
+    yield el("p", {}, el("b", {}, "Flight recording"), ` — it ends with why it was written: ${summary.flight.why}.`);
+  }
   for (const damage of (summary.damage ?? []).slice(0, 5)) {
     yield el("p", { cls: "bad" }, el("b", {}, "This file is damaged"), ` — ${damage}. What could be read is shown.`);
   }
