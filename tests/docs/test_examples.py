@@ -34,6 +34,12 @@ the file, from Lima
 call 3: Is it raining? Yes.
 not tried again: a question without words
 """,
+    "metrics.py": """\
+answers are counted: True
+# TYPE segue_ready_queue gauge
+# TYPE segue_lag_seconds histogram
+# TYPE segue_code_busy_seconds_total counter
+""",
     "pipeline.py": "LINE 0\nLINE 1\nLINE 2\nLINE 3\nLINE 4\nLINE 5\n",
     "server.py": "[b'ONE', b'TWO']\nstopped\n",
 }

@@ -148,6 +148,16 @@ impl Event {
         self.head & ((1 << TASK_BITS) - 1)
     }
 
+    /// As readers have it: what names no task has the key of its loop.
+    pub fn in_loop(self, loop_number: u32) -> Event {
+        match self.kind() {
+            Some(kind @ (Kind::Loop | Kind::Turn | Kind::Lost)) => {
+                Event::new(kind, self.at, u64::from(loop_number) << LOOP_SHIFT, self.a, self.b, self.c)
+            }
+            _ => self,
+        }
+    }
+
     /// When it was written: of what takes time, its end. Events of one loop are in this order.
     pub fn written(&self) -> Nanos {
         match self.kind() {

@@ -11,7 +11,7 @@ import functools
 import itertools
 import sys
 import weakref
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from types import FunctionType, MethodType
 from typing import Any, NamedTuple
@@ -233,7 +233,7 @@ def starts_of(task: asyncio.Task[Any]) -> list[Start]:
     at: asyncio.Task[Any] | None = task
     while at is not None and id(at) not in seen and len(found) < MOST_ANCESTORS:
         seen.add(id(at))
-        group = _group_of(at)
+        group = belonging_of(at)
         owner = group.owner if group is not None else None
         place = own_line(_debug_places(at))
         if owner is None and place is None:
@@ -282,8 +282,11 @@ def waits_for(task: asyncio.Task[Any], stack: list[Place]) -> str:
         left = sum(not child.done() for child in children)
         return f"gather: {left} of {len(children)}"
     own = max((number for number, place in enumerate(stack) if place.package is None), default=-1)
-    if own + 1 < len(stack):
-        return stack[own + 1].function
+    inside = (place.function for place in stack[own + 1 :])
+    # `async with lock` waits for Lock.acquire.
+    called = next((function for function in inside if not function.startswith("_ContextManagerMixin.")), "")
+    if called:
+        return called
     return "a future" if isinstance(awaited, asyncio.Future) else type(awaited).__qualname__
 
 
@@ -370,30 +373,32 @@ def _captured(function: FunctionType) -> dict[str, Any]:
 # ---- what runs beside it ---------------------------------------------------------------------------------------------
 
 
-class _Belonging(NamedTuple):
+class Belonging(NamedTuple):
     kind: str
     """As in Group."""
     anchor: Any
     """What all its tasks have in common: the nursery, the group, the future of `gather`."""
     owner: asyncio.Task[Any] | None
-    tasks: Iterable[Any]
+    tasks: Callable[[], Iterable[Any]]
+    """All of them: there may be many, and who asks for one task's owner wants none."""
 
 
-def _group_of(task: asyncio.Task[Any]) -> _Belonging | None:
+def belonging_of(task: asyncio.Task[Any]) -> Belonging | None:
     """The nursery, task group or `gather` that a task which hasn't ended belongs to."""
     nursery = getattr(task, "parent_nursery", None)
     if nursery is not None:
-        return _Belonging("nursery", nursery, nursery.parent_task, nursery.child_tasks)
+        return Belonging("nursery", nursery, nursery.parent_task, lambda: nursery.child_tasks)
     for callback in _callbacks(task):
         owner: Any = getattr(callback, "__self__", None)
         if isinstance(owner, asyncio.TaskGroup):
             parent = getattr(owner, "_parent_task", None)
-            return _Belonging("TaskGroup", owner, parent, getattr(owner, "_tasks", ()))
+            return Belonging("TaskGroup", owner, parent, functools.partial(getattr, owner, "_tasks", ()))
         if isinstance(callback, FunctionType) and callback.__qualname__ == "gather.<locals>._done_callback":
             captured = _captured(callback)
             outer = captured.get("outer")
             if outer is not None:
-                return _Belonging("gather", outer, next(iter(awaited_by(outer)), None), captured.get("children", ()))
+                parent = next(iter(awaited_by(outer)), None)
+                return Belonging("gather", outer, parent, functools.partial(list, captured.get("children", ())))
     return None
 
 
@@ -403,7 +408,7 @@ def group_of(task: asyncio.Task[Any], known: weakref.WeakSet[Any] | None = None)
     Of a group that is in `known` the others aren't looked at: when thousands fail alike, they would be thousands of
     times. It is in `known` afterwards.
     """
-    found = _group_of(task)
+    found = belonging_of(task)
     if found is None:
         return None
     owner = name_of(found.owner) if found.owner is not None else None
@@ -411,7 +416,7 @@ def group_of(task: asyncio.Task[Any], known: weakref.WeakSet[Any] | None = None)
         if found.anchor in known:
             return Group(found.kind, owner, ())
         known.add(found.anchor)
-    others = (t for t in list(found.tasks) if t is not task and isinstance(t, asyncio.Task) and not t.done())
+    others = (t for t in list(found.tasks()) if t is not task and isinstance(t, asyncio.Task) and not t.done())
     return Group(found.kind, owner, tuple(alike(itertools.islice(others, MOST_BESIDES))))
 
 

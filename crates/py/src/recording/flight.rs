@@ -27,6 +27,7 @@ use trace::flight::files::Folder;
 use trace::flight::{Limits, Window};
 use trace::words;
 
+use super::figures::Figures;
 use super::flight_signal as signals;
 use super::present::Busy;
 use super::session::{locked, os_error_at, Keeps, Out, Session};
@@ -127,6 +128,9 @@ impl Thread {
             let window = &mut self.window;
             self.session.drain(|number, events| window.push(number, events));
             self.window.tick(now);
+            if self.session.wants_figures() {
+                self.session.figures.get_or_init(|| Figures::of_window(&self.window));
+            }
             for wish in wishes {
                 self.grant(wish, now);
             }

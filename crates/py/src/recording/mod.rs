@@ -8,10 +8,12 @@
 //! | [`session`] | beginning and ending; the thread that empties the rings |
 //! | [`flight`], [`flight_signal`] | the flight recorder: the last seconds in memory, written when something happens |
 //! | [`present`] | what a loop does right now, for its thread |
+//! | [`figures`] | what `segue.inspect` counts of the running program |
 //! | [`opened`] | a file that was recorded, with answers to questions about it |
 //!
 //! What the events are: `docs/design/recording.md`. `segue run --report` has a log of its own (`recorder.rs`).
 
+pub mod figures;
 pub mod flight;
 pub mod flight_signal;
 pub mod opened;

@@ -69,20 +69,44 @@ impl OpenedRecording {
     /// `arguments`: as for the question "graph", for pictures.
     #[pyo3(signature = (format, arguments = "{}"))]
     fn export<'py>(&self, py: Python<'py>, format: &str, arguments: &str) -> PyResult<Bound<'py, PyBytes>> {
-        let Some(known) = Format::named(format) else {
+        let wanted = Export::new(format, arguments)?;
+        let out = py.detach(|| {
+            let mut recording = self.recording.lock().unwrap_or_else(PoisonError::into_inner);
+            wanted.of(&mut recording)
+        });
+        Ok(PyBytes::new(py, &out.map_err(PyLookupError::new_err)?))
+    }
+}
+
+impl OpenedRecording {
+    pub fn of(recording: trace::Recording) -> OpenedRecording {
+        OpenedRecording { recording: Mutex::new(recording) }
+    }
+}
+
+/// In which format a recording is wanted, and how.
+pub struct Export {
+    format: Format,
+    arguments: serde_json::Value,
+}
+
+impl Export {
+    /// Raises LookupError if there is no format of that name.
+    pub fn new(format: &str, arguments: &str) -> PyResult<Export> {
+        let Some(format) = Format::named(format) else {
             let names: Vec<&str> = Format::ALL.into_iter().map(Format::name).collect();
             return Err(PyLookupError::new_err(format!("no format {format:?}: there are {}", names.join(", "))));
         };
-        let arguments: serde_json::Value =
-            serde_json::from_str(arguments).map_err(|e| PyValueError::new_err(e.to_string()))?;
-        let out = py.detach(|| -> Result<Vec<u8>, String> {
-            let arguments = Arguments::new(&arguments).map_err(|refused| refused.0)?;
-            let wanted = Wanted::new(&arguments).map_err(|refused| refused.0)?;
-            let mut out = Vec::new();
-            let mut recording = self.recording.lock().unwrap_or_else(PoisonError::into_inner);
-            recording.export(known, &wanted, &mut out).map_err(|e| e.to_string())?;
-            Ok(out)
-        });
-        Ok(PyBytes::new(py, &out.map_err(PyLookupError::new_err)?))
+        let arguments = serde_json::from_str(arguments).map_err(|e| PyValueError::new_err(e.to_string()))?;
+        Ok(Export { format, arguments })
+    }
+
+    /// Needs no GIL.
+    pub fn of(&self, recording: &mut trace::Recording) -> Result<Vec<u8>, String> {
+        let arguments = Arguments::new(&self.arguments).map_err(|refused| refused.0)?;
+        let wanted = Wanted::new(&arguments).map_err(|refused| refused.0)?;
+        let mut out = Vec::new();
+        recording.export(self.format, &wanted, &mut out).map_err(|e| e.to_string())?;
+        Ok(out)
     }
 }

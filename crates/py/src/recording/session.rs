@@ -7,7 +7,7 @@ use std::fs::File;
 use std::io;
 use std::rc::Rc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
@@ -19,6 +19,7 @@ use trace::event::{phase, Kind};
 use trace::file;
 use trace::ring::{self, Counts, Reader, View};
 
+use super::figures::Figures;
 use super::present::Present;
 use super::sink::Sink;
 use super::words::Words;
@@ -51,6 +52,9 @@ pub struct Session {
     loops: Mutex<Vec<Tap>>,
     /// Of loops that are gone, and no longer among them.
     gone: Mutex<Counts>,
+    /// What `segue.inspect` counts, once somebody has asked.
+    pub figures: OnceLock<Figures>,
+    wants_figures: AtomicBool,
     last_loop: AtomicU64,
     stopped: Mutex<bool>,
     stop: Condvar,
@@ -78,6 +82,11 @@ fn current() -> Option<Arc<Session>> {
     locked(&CURRENT).clone()
 }
 
+/// The recording that runs, if a thread takes its events.
+pub fn with_thread() -> Option<Arc<Session>> {
+    current().filter(|session| session.keeps != Keeps::Newest)
+}
+
 impl Session {
     /// Raises RuntimeError if one runs already, ValueError if `memory` is too little.
     pub fn new(py: Python<'_>, keeps: Keeps, memory: usize, information: String) -> PyResult<Arc<Session>> {
@@ -97,6 +106,8 @@ impl Session {
             information,
             loops: Mutex::default(),
             gone: Mutex::default(),
+            figures: OnceLock::new(),
+            wants_figures: AtomicBool::new(false),
             last_loop: AtomicU64::new(0),
             stopped: Mutex::new(false),
             stop: Condvar::new(),
@@ -151,16 +162,34 @@ impl Session {
 
     /// Gives all events that there are now to `take`, with their loop's number.
     pub fn drain(&self, mut take: impl FnMut(u32, &[trace::event::Event])) {
+        let figures = self.figures.get();
         locked(&self.loops).retain_mut(|Tap { number, reader, .. }| {
             let Some(reader) = reader else { return true };
             // In this order: what was written before the loop went is taken.
             let is_last = reader.is_closed();
-            reader.drain(&mut |events| take(*number, events));
+            reader.drain(&mut |events| {
+                take(*number, events);
+                if let Some(figures) = figures {
+                    figures.take(*number, events);
+                }
+            });
             if is_last {
                 add(&mut locked(&self.gone), reader.counts());
             }
             !is_last
         });
+    }
+
+    /// Whether the thread has in memory what figures begin with; then it makes them.
+    pub fn count_from_memory(&self) -> bool {
+        let can = self.keeps == Keeps::Present;
+        self.wants_figures.store(can, Ordering::Relaxed);
+        can
+    }
+
+    /// Whether the thread is to make them.
+    pub fn wants_figures(&self) -> bool {
+        self.wants_figures.load(Ordering::Relaxed) && self.figures.get().is_none()
     }
 
     /// What the loops do right now, by their number.
@@ -421,6 +450,7 @@ pub fn add_to(m: &Bound<'_, PyModule>) -> PyResult<()> {
     m.add_class::<Recording>()?;
     m.add_class::<super::flight::FlightRecorder>()?;
     m.add_class::<super::opened::OpenedRecording>()?;
+    super::figures::add_to(m)?;
     m.add_function(wrap_pyfunction!(super::opened::synthetic, m)?)?;
     m.add_function(wrap_pyfunction!(forget, m)?)
 }

@@ -4,7 +4,7 @@ use std::fs::File;
 use std::io::Read;
 use std::path::Path;
 
-use crate::event::{Event, Kind, LOOP_SHIFT};
+use crate::event::{Event, Kind};
 use crate::tables::Tables;
 
 use super::{Block, Error, Reader};
@@ -53,14 +53,12 @@ impl Contents {
                 for event in events {
                     match event.kind() {
                         None => self.skipped += 1,
-                        Some(kind @ (Kind::Loop | Kind::Turn | Kind::Lost)) => {
+                        Some(kind) => {
                             if kind == Kind::Lost {
                                 self.lost = self.lost.saturating_add(event.a);
                             }
-                            let key = u64::from(loop_number) << LOOP_SHIFT;
-                            self.events.push(Event::new(kind, event.at, key, event.a, event.b, event.c));
+                            self.events.push(event.in_loop(loop_number));
                         }
-                        Some(_) => self.events.push(event),
                     }
                 }
             }

@@ -6,21 +6,11 @@ use crate::model::task::{State, WaitsFor};
 use crate::synthetic::{crawler, Script, MS, S, US};
 use crate::Recording;
 
-/// As a file's reader has it.
-fn keyed(loop_number: u32, event: &Event) -> Event {
-    match event.kind() {
-        Some(kind @ (Kind::Loop | Kind::Turn)) => {
-            Event::new(kind, event.at, u64::from(loop_number) << LOOP_SHIFT, event.a, event.b, event.c)
-        }
-        _ => *event,
-    }
-}
-
 fn written(window: &Window) -> Vec<Event> {
     let mut all = Vec::new();
     window
         .write(|number, events| {
-            all.extend(events.iter().map(|event| keyed(number, event)));
+            all.extend(events.iter().map(|event| event.in_loop(number)));
             Ok::<(), ()>(())
         })
         .unwrap();
@@ -69,7 +59,7 @@ proptest! {
         upto in 1..20_000usize, length in 0..400 * MS, pieces in 1..500usize, most in 0..100_000usize,
     ) {
         let events = crawler(1000).events;
-        let events: Vec<Event> = events.iter().map(|event| keyed(1, event)).collect();
+        let events: Vec<Event> = events.iter().map(|event| event.in_loop(1)).collect();
         let upto = &events[..upto.min(events.len())];
         let mut window = Window::new(length, most);
         let mut now = 0;

@@ -48,6 +48,9 @@ impl Took {
     }
 }
 
+/// Powers of two of nanoseconds that sums are told of: 1 µs, 4 µs, and so on to 17 s.
+const BUCKETS: [usize; 13] = [10, 12, 14, 16, 18, 20, 22, 24, 26, 28, 30, 32, 34];
+
 /// How many durations there were of each power of two, for medians and the like in fixed memory.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Spread {
@@ -65,6 +68,17 @@ impl Spread {
     pub fn add(&mut self, nanos: Nanos) {
         self.counts[(64 - nanos.leading_zeros()).min(63) as usize] += 1;
         self.took.add(nanos);
+    }
+
+    /// How many were shorter than so many nanoseconds, for some numbers of them.
+    pub fn shorter_than(&self) -> impl Iterator<Item = (Nanos, u64)> + '_ {
+        let mut seen = 0;
+        let of_bits = move |(bits, &count): (usize, &u64)| {
+            seen += count;
+            (bits, seen)
+        };
+        let shown = |(bits, seen)| BUCKETS.contains(&bits).then_some((1 << bits, seen));
+        self.counts.iter().enumerate().map(of_bits).filter_map(shown)
     }
 
     /// At least this part of all durations is no longer than the answer, which is right to the next power of two.
@@ -146,6 +160,10 @@ mod tests {
             spread.add(nanos);
         }
         assert_eq!((spread.quantile(0.5), spread.quantile(0.99), spread.quantile(1.0)), (511, 999, 999));
+        let shorter: Vec<_> = spread.shorter_than().collect();
+        assert_eq!((shorter[0], shorter.len()), ((1024, 1000), 13));
+        spread.add(1024);
+        assert_eq!(spread.shorter_than().take(2).collect::<Vec<_>>(), [(1024, 1000), (4096, 1001)]);
         spread.add(u64::MAX);
         assert_eq!(spread.quantile(0.0), 0);
     }

@@ -77,6 +77,7 @@ pub fn loop_json(recording: &Recording, of_loop: &Loop) -> Value {
         "lag": {
             "count": delays.took.count, "total": delays.took.total,
             "p50": delays.quantile(0.5), "p99": delays.quantile(0.99), "longest": delays.took.longest,
+            "shorter_than": delays.shorter_than().collect::<Vec<_>>(),
         },
     })
 }
