@@ -41,6 +41,8 @@ impl Waiter<'_> {
     fn look(&self, wait: Wait, ready: &ReadyQueue<Job>) -> R<()> {
         registry::settle(self.0, self.1);
         self.0.hooks.turn_end();
+        // Also after a look that was none of those which may be skipped: the turn that follows begins here.
+        self.0.skipped_polls.set(0);
         self.0.wait(wait)?;
         self.0.io.reactor.for_each_event(|e| ready.push(Job::Io { token: e.token, ready: e.ready }));
         Ok(())
