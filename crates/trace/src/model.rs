@@ -193,8 +193,14 @@ impl Model {
     }
 
     fn spawn(&mut self, at: Nanos, key: Key, parent: Key, place: Place, coroutine: Text, flags: u8) {
-        if key == 0 || self.index.get(key).is_some() {
-            return;
+        match self.index.get(key) {
+            _ if key == 0 => return,
+            // What it did was told before it was.
+            Some(position) if flags == flag::EXISTED && self.tasks[position].has(flag::STUB) => {
+                return self.introduce(position, parent, coroutine)
+            }
+            Some(_) => return,
+            None => {}
         }
         if self.tasks.len() >= self.tidy_at {
             self.tidy();
@@ -239,6 +245,29 @@ impl Model {
             flags,
         });
         position
+    }
+
+    /// A task that was made up has become known.
+    fn introduce(&mut self, position: usize, parent: Key, coroutine: Text) {
+        let above = self.index.get(parent).map_or(NO_GROUP, |parent| self.tasks[parent].group);
+        let task = &mut self.tasks[position];
+        task.flags = task.flags & !flag::STUB | flag::EXISTED;
+        self.groups.leave(task);
+        (task.parent, task.coroutine) = (parent, coroutine);
+        task.group = self.groups.join(above, coroutine, task.started_at);
+        if !task.state.is_pending() {
+            self.groups.ended(task);
+        }
+        self.totals.code(coroutine, task.started_at).started += 1;
+    }
+
+    /// Whoever looks at a running loop knows that this task runs, and since when: its step is told only when it is over.
+    pub fn is_running(&mut self, key: Key, since: Nanos) {
+        self.with(key, |task| {
+            if task.state == State::Ready {
+                (task.state, task.since) = (State::Running, since.max(task.since));
+            }
+        });
     }
 
     /// The position of a task that is alive; one whose start was missed is made up.

@@ -2,6 +2,8 @@
 //! `docs/design/recording.md`. Times in answers are nanoseconds since the recording began; tasks are named by [`words::id`].
 
 mod arguments;
+mod rows;
+mod stuck;
 mod tasks;
 mod totals;
 mod tree;
@@ -30,6 +32,8 @@ impl Recording {
             "tasks" => tasks::list(self, &given),
             "task" => story::task(self, given.task("id")?),
             "tree" => tree::tree(self, given.number("limit", 1000)?, given.flag("pending")?),
+            "rows" => rows::rows(self, &given),
+            "stuck" => stuck::stuck(self, &given),
             "graph" => graph::answer(self, &given),
             "timeline" => timeline::answer(self, &given),
             "search" => tasks::search(self, &given),

@@ -7,7 +7,7 @@ use std::path::Path;
 use sched::Nanos;
 use serde_json::{Map, Value};
 
-use crate::event::{Definition, Event};
+use crate::event::{Definition, Event, Key};
 use crate::file::{Contents, Error};
 use crate::history::History;
 use crate::model::Model;
@@ -97,6 +97,11 @@ impl Recording {
     /// The time is this, for what is still going on. Who records a running program says so before asking.
     pub fn tick(&mut self, now: Nanos) {
         self.now = self.now.max(now);
+    }
+
+    /// A task runs now, as whoever looks at the running program can see.
+    pub fn is_running(&mut self, key: Key, since: Nanos) {
+        self.model.is_running(key, since);
     }
 
     /// Before many questions about a recording that no longer changes.

@@ -171,6 +171,7 @@ pub fn thing(what: &str) -> String {
         ("", "gather") => "all tasks of a gather",
         ("", "future" | "Future") => "a future",
         ("", "sleep") => "its time",
+        ("", "sleep_forever") => "its cancellation",
         ("", "") => return "something unknown".to_owned(),
         _ => return one_line(what),
     };

@@ -97,6 +97,13 @@ impl Groups {
         self.all.len() as GroupNumber - 1
     }
 
+    /// A task turns out to belong to another.
+    pub fn leave(&mut self, task: &Task) {
+        if let Some(group) = self.all.get_mut(task.group as usize) {
+            group.outcomes.remove(task.state.outcome());
+        }
+    }
+
     pub fn ended(&mut self, task: &Task) {
         if let Some(group) = self.all.get_mut(task.group as usize) {
             group.outcomes.ended(task.state.outcome());

@@ -86,6 +86,10 @@ impl Outcomes {
         self.0[outcome as usize] += count;
     }
 
+    pub fn remove(&mut self, outcome: Outcome) {
+        self.0[outcome as usize] = self.0[outcome as usize].saturating_sub(1);
+    }
+
     /// A pending one has ended.
     pub fn ended(&mut self, outcome: Outcome) {
         self.0[Outcome::Pending as usize] = self.0[Outcome::Pending as usize].saturating_sub(1);

@@ -207,14 +207,23 @@ fn states_of(name: &str) -> Result<Vec<State>, Refused> {
 pub fn list(recording: &Recording, given: &Arguments<'_>) -> Result<Value, Refused> {
     let mut filter = Filter::new(recording, given.value("filter"))?;
     let tasks = recording.model().tasks();
-    let mut found: Vec<&Task> = tasks.iter().filter(|task| filter.takes(task)).collect();
-    let by = given.text("sort")?;
-    let (by, is_reversed) = by.strip_prefix('-').map_or((by, false), |by| (by, true));
-    sort(recording, &mut found, by)?;
-    if is_reversed {
-        found.reverse();
-    }
+    let found = tasks.iter().filter(|task| filter.takes(task)).collect();
+    let found = sorted_by(recording, found, given.text("sort")?)?;
     Ok(answer(recording, &found, given.number("offset", 0)?, given.number("limit", 100)?))
+}
+
+/// By what `by` names, with a "-" before it the other way round.
+pub(super) fn sorted_by<'r>(
+    recording: &Recording,
+    mut tasks: Vec<&'r Task>,
+    by: &str,
+) -> Result<Vec<&'r Task>, Refused> {
+    let (by, is_reversed) = by.strip_prefix('-').map_or((by, false), |by| (by, true));
+    sort(recording, &mut tasks, by)?;
+    if is_reversed {
+        tasks.reverse();
+    }
+    Ok(tasks)
 }
 
 fn sort(recording: &Recording, tasks: &mut [&Task], by: &str) -> Result<(), Refused> {

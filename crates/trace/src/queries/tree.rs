@@ -48,14 +48,14 @@ pub fn tree(recording: &Recording, limit: u64, pending: bool) -> Result<Value, R
 }
 
 /// Children of each, by counting: no list for each task.
-struct Branches {
-    roots: Vec<u32>,
+pub(super) struct Branches {
+    pub roots: Vec<u32>,
     starts: Vec<u32>,
     children: Vec<u32>,
 }
 
 impl Branches {
-    fn new(owners: &[Option<usize>], is_in: &[bool]) -> Branches {
+    pub fn new(owners: &[Option<usize>], is_in: &[bool]) -> Branches {
         let mut starts = vec![0u32; owners.len() + 1];
         let members = || (0..owners.len()).filter(|&position| is_in[position]);
         members().filter_map(|position| owners[position]).for_each(|owner| starts[owner + 1] += 1);
@@ -77,10 +77,25 @@ impl Branches {
         Branches { roots, starts, children }
     }
 
-    fn of(&self, position: u32) -> &[u32] {
+    pub fn of(&self, position: u32) -> &[u32] {
         let position = position as usize;
         &self.children[self.starts[position] as usize..self.starts[position + 1] as usize]
     }
+}
+
+/// Children by their nursery (0: none), each list at the place of its first. Of those of which nothing is shown, there may be thousands.
+pub(super) fn lists_of(recording: &Recording, children: &[u32]) -> Vec<(u64, Vec<u32>)> {
+    let mut lists: Vec<(u64, Vec<u32>)> = Vec::new();
+    let mut places = ByNumber::<u64, usize>::default();
+    for &child in children {
+        let nursery = recording.model().tasks()[child as usize].nursery;
+        let at = *places.entry(nursery).or_insert_with(|| {
+            lists.push((nursery, Vec::new()));
+            lists.len() - 1
+        });
+        lists[at].1.push(child);
+    }
+    lists
 }
 
 struct Show<'r> {
@@ -105,17 +120,7 @@ impl Show<'_> {
         let task: &Task = &self.recording.model().tasks()[position as usize];
         let mut value = task_json(self.recording, task);
         value["kind"] = "task".into();
-        // Sorted by nursery, each at the place of its first task; of those of which nothing is shown, there may be thousands.
-        let mut lists: Vec<(u64, Vec<u32>)> = Vec::new();
-        let mut places = ByNumber::<u64, usize>::default();
-        for &child in self.branches.of(position) {
-            let nursery = self.recording.model().tasks()[child as usize].nursery;
-            let at = *places.entry(nursery).or_insert_with(|| {
-                lists.push((nursery, Vec::new()));
-                lists.len() - 1
-            });
-            lists[at].1.push(child);
-        }
+        let lists = lists_of(self.recording, self.branches.of(position));
         let (mut children, mut left_out) = (Vec::new(), Vec::new());
         for (nursery, members) in lists {
             if nursery == 0 {
