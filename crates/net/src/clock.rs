@@ -89,6 +89,34 @@ fn trusted(rate: u64) -> u64 {
     }
 }
 
+/// A moment as the processor counts it or, where it doesn't, as the clock does: [`time_of`] makes a time of it.
+pub type Stamp = u64;
+
+/// For where a clock would cost too much and a time is seldom asked for. Doesn't measure the counter's rate.
+#[inline(always)]
+pub fn stamp() -> Stamp {
+    if cfg!(target_arch = "x86_64") {
+        return ticks();
+    }
+    Monotonic.now()
+}
+
+/// The time of a stamp that isn't old enough for the counter to have gone round; with a counter that doesn't run evenly, roughly.
+pub fn time_of(stamp: Stamp) -> Nanos {
+    if cfg!(not(target_arch = "x86_64")) {
+        return stamp;
+    }
+    static RATE: OnceLock<u64> = OnceLock::new();
+    let rate = *RATE.get_or_init(|| match rate() {
+        0 => measured(),
+        rate => rate,
+    });
+    let (now, passed) = (Monotonic.now(), ticks().wrapping_sub(stamp));
+    // Processors may differ by a few ticks: what is in the future is now.
+    let passed = if passed as i64 > 0 { passed } else { 0 };
+    now.saturating_sub(((u128::from(passed) * u128::from(rate)) >> 32) as u64)
+}
+
 #[cfg(target_arch = "x86_64")]
 #[inline(always)]
 fn ticks() -> u64 {
@@ -145,6 +173,15 @@ fn measured_once() -> u64 {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_stamp_has_a_time() {
+        let (before, at) = (Monotonic.now(), stamp());
+        std::thread::sleep(std::time::Duration::from_millis(30));
+        let said = time_of(at);
+        // Loosely: a thread can lose its processor.
+        assert!(said + 5_000_000 >= before && said <= Monotonic.now() - 20_000_000, "{said} for {before}");
+    }
 
     #[test]
     fn the_counter_keeps_the_clocks_time_and_never_goes_back() {

@@ -20,6 +20,7 @@ use sched::{Clock, Flow, Hooks, Scheduler};
 use crate::io::{Direction, Io, Watcher};
 use crate::job::{visit_obj, visit_raw, Job};
 use crate::overrides::Overrides;
+use crate::progress::{self, Doing, Progress};
 use crate::raw::obj::{call, os_error, runtime_error};
 use crate::raw::{contexts, frame_layout, globals::globals, handle, registry, task, Obj, Raised, Slot, R};
 use crate::recorder::Recorder;
@@ -85,12 +86,11 @@ pub struct LoopCore {
     /// Something was written, watched or closed since the last look for I/O.
     pub io_touched: Cell<bool>,
     pub skipped_polls: Cell<u32>,
-    jobs_since_look: Cell<u32>,
     looks: Cell<u32>,
     /// While a scope cancels what a task waits for: the scope's Cancellation.
     pub cancels_for: Slot,
-    /// Counts the turns; the number of the one that runs, or of the last.
-    pub turns: Cell<u64>,
+    /// How far it is.
+    pub progress: Progress,
     crowded_calls: Cell<u32>,
     last_gave_way: Cell<u64>,
     /// What the watchdog of debug mode looks at.
@@ -271,9 +271,7 @@ impl LoopCore {
     /// Python code.
     #[inline(always)]
     fn after_job(&self) -> R<()> {
-        let jobs = self.jobs_since_look.get() + 1;
-        self.jobs_since_look.set(jobs);
-        if jobs < JOBS_PER_LOOK {
+        if self.progress.job() < JOBS_PER_LOOK {
             return Ok(());
         }
         self.give_way_if_due()
@@ -285,7 +283,7 @@ impl LoopCore {
     #[cold]
     #[inline(never)]
     fn give_way_if_due(&self) -> R<()> {
-        self.jobs_since_look.set(0);
+        self.progress.looked();
         let looks = self.looks.get().wrapping_add(1);
         self.looks.set(looks);
         if looks % LOOKS_PER_CLEARING == 0 {
@@ -296,13 +294,14 @@ impl LoopCore {
             return Ok(());
         }
         self.last_gave_way.set(now);
+        self.progress.goes_on();
         let result = call(globals().python_function, &[]).map(drop);
         self.hooks.resume();
         result
     }
 
     fn turn(&self, slf: *mut PyObject) -> R<()> {
-        self.turns.set(self.turns.get() + 1);
+        self.progress.turn();
         let waiter = Waiter(self, slf);
         let run = |job| match self.run_job(slf, job) {
             Flow::Continue => self.after_job().map_or_else(Flow::Break, |()| Flow::Continue),
@@ -406,6 +405,7 @@ impl Drop for LoopCore {
     fn drop(&mut self) {
         let me: *const LoopCore = self;
         globals().loops.0.borrow_mut().retain(|&core| core != me);
+        progress::unlist(self);
         self.starts.forget(self);
     }
 }
@@ -441,9 +441,8 @@ impl LoopCore {
             hash: Cell::new(0),
             io_touched: Cell::new(true),
             skipped_polls: Cell::new(0),
-            jobs_since_look: Cell::new(0),
             cancels_for: Slot::default(),
-            turns: Cell::new(0),
+            progress: Progress::default(),
             looks: Cell::new(0),
             crowded_calls: Cell::new(0),
             last_gave_way: Cell::new(0),
@@ -462,6 +461,7 @@ impl LoopCore {
         core.watch_if_debug()?;
         core.look_for_overrides(slf.as_ptr())?;
         let outer = RUNNING.replace(slf.as_ptr());
+        core.progress.goes_on();
         core.tell_phase(trace::event::phase::RUNS);
         let result = loop {
             if let Err(raised) = core.turn(slf.as_ptr()) {
@@ -474,6 +474,7 @@ impl LoopCore {
         RUNNING.set(outer);
         core.hooks.turn_end();
         core.tell_phase(trace::event::phase::STOPS);
+        core.progress.does(Doing::Nothing);
         registry::settle(core, slf.as_ptr());
         core.show_all_to_collector();
         core.contexts.clear();
@@ -491,6 +492,8 @@ impl LoopCore {
         if !loops.contains(&std::ptr::from_ref(core)) {
             loops.push(core);
             drop(loops);
+            progress::list(core);
+            crate::recording::listen::begin_if_wanted(slf.py())?;
             crate::recording::session::attach_if_recording(core);
         }
         Ok(())

@@ -19,6 +19,7 @@
 //! | [`tls`] | TLS over any transport |
 //! | [`recorder`], [`places`], [`failure`] | the event record, and the words it is kept in |
 //! | [`places_for_tests`] | the same for tests |
+//! | [`progress`] | how far a loop is, for other threads |
 //! | [`read_buffer`], [`fork`], [`watchdog`] | what their names say |
 
 mod address;
@@ -36,6 +37,7 @@ mod loop_methods;
 mod overrides;
 mod places;
 mod places_for_tests;
+mod progress;
 mod raw;
 mod read_buffer;
 mod recorder;

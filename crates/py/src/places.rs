@@ -68,10 +68,40 @@ struct Known {
     owner: Owner,
 }
 
-pub struct Places {
+/// Whose files are.
+#[derive(Clone, Debug)]
+pub struct Owners {
     /// Where asyncio and Segue are, each with a "/" at the end.
     loops: Vec<String>,
     stdlib: String,
+}
+
+impl Owners {
+    pub fn new(py: Python<'_>) -> PyResult<Self> {
+        let directory = |module: &str| -> PyResult<String> {
+            let file: String = py.import(module)?.getattr("__file__")?.extract()?;
+            Ok(file.rsplit_once('/').map_or(file.clone(), |(directory, _)| format!("{directory}/")))
+        };
+        let loops = vec![directory("asyncio")?, directory("segue")?];
+        let stdlib = loops[0].trim_end_matches("asyncio/").to_owned();
+        Ok(Owners { loops, stdlib })
+    }
+
+    pub fn of_file(&self, file: &str) -> trace::event::Owner {
+        if file.starts_with("<frozen ") || self.loops.iter().any(|path| file.starts_with(path)) {
+            trace::event::Owner::Loop
+        } else if ["/site-packages/", "/dist-packages/"].iter().any(|part| file.contains(part))
+            || file.starts_with(&self.stdlib)
+        {
+            trace::event::Owner::Library
+        } else {
+            trace::event::Owner::Program
+        }
+    }
+}
+
+pub struct Places {
+    pub files: Owners,
     ways: Ways,
     /// By the address of the instruction.
     known: RefCell<ByAddress<Known>>,
@@ -84,15 +114,8 @@ pub struct Places {
 
 impl Places {
     pub fn new(py: Python<'_>) -> PyResult<Self> {
-        let directory = |module: &str| -> PyResult<String> {
-            let file: String = py.import(module)?.getattr("__file__")?.extract()?;
-            Ok(file.rsplit_once('/').map_or(file.clone(), |(directory, _)| format!("{directory}/")))
-        };
-        let loops = vec![directory("asyncio")?, directory("segue")?];
-        let stdlib = loops[0].trim_end_matches("asyncio/").to_owned();
         Ok(Places {
-            loops,
-            stdlib,
+            files: Owners::new(py)?,
             ways: frame_layout::find(py)?.clone(),
             known: RefCell::default(),
             owners: RefCell::default(),
@@ -271,19 +294,6 @@ impl Places {
         number
     }
 
-    /// Whose code a file has.
-    pub fn owner_of_file(&self, file: &str) -> trace::event::Owner {
-        if file.starts_with("<frozen ") || self.loops.iter().any(|path| file.starts_with(path)) {
-            trace::event::Owner::Loop
-        } else if ["/site-packages/", "/dist-packages/"].iter().any(|part| file.contains(part))
-            || file.starts_with(&self.stdlib)
-        {
-            trace::event::Owner::Library
-        } else {
-            trace::event::Owner::Program
-        }
-    }
-
     /// Whether asyncio or Segue wrote it.
     pub fn is_of_the_loop(&self, code: &Obj) -> bool {
         self.forget_when_full();
@@ -312,7 +322,7 @@ impl Places {
         if let Some(owner) = self.owners.borrow().get(key) {
             return owner;
         }
-        let owner = match self.owner_of_file(&attribute(code, "co_filename")) {
+        let owner = match self.files.of_file(&attribute(code, "co_filename")) {
             trace::event::Owner::Program => Owner::Program,
             trace::event::Owner::Library => Owner::Library,
             trace::event::Owner::Loop => match attribute(code, "co_name").as_str() {

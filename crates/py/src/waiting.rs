@@ -10,6 +10,7 @@ use sched::{Clock, Driver, ReadyQueue, Wait};
 
 use crate::event_loop::LoopCore;
 use crate::job::Job;
+use crate::progress::Doing;
 use crate::raw::obj::os_error;
 use crate::raw::{registry, Raised, R};
 use crate::recording;
@@ -92,16 +93,19 @@ impl LoopCore {
             // SAFETY: attached; nothing of Python is touched until the thread is attached again.
             let result = unsafe {
                 let state = ffi::PyEval_SaveThread();
+                self.progress.does(Doing::Waiting);
                 let result = self.io.reactor.wait(timeout);
                 if let Some(present) = &present {
                     present.wants_gil(Monotonic.now());
                 }
+                self.progress.does(Doing::WantsGil);
                 ffi::PyEval_RestoreThread(state);
                 result
             };
             if let Some(present) = &present {
                 present.has_gil();
             }
+            self.progress.goes_on();
             result
         };
         result.map_err(|e| os_error(&e))

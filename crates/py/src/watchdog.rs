@@ -44,6 +44,11 @@ impl Watch {
         self.thread.store(ident, Ordering::Relaxed);
     }
 
+    /// The loop's thread, as `threading.get_ident`; 0 while it doesn't run.
+    pub fn thread_ident(&self) -> u64 {
+        self.thread.load(Ordering::Relaxed)
+    }
+
     pub fn limit(&self, nanos: u64) {
         self.limit.store(nanos, Ordering::Relaxed);
     }

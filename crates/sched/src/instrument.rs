@@ -5,6 +5,7 @@
 
 use std::cell::{Cell, RefCell};
 use std::rc::Rc;
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
 /// Numbers tasks in the order of their creation, from 1; 0 is "no task" (a callback, I/O, a timer).
 pub type TaskId = u64;
@@ -117,8 +118,8 @@ pub struct Hooks {
     last_task: Cell<TaskId>,
     /// Jobs since the last look outside.
     jobs: Cell<u64>,
-    /// The task whose step is running; 0 between steps. The waker of whatever wakes meanwhile.
-    current: Cell<TaskId>,
+    /// The task whose step is running; 0 between steps. The waker of whatever wakes meanwhile. Other threads may look.
+    current: AtomicU64,
 }
 
 impl Hooks {
@@ -154,7 +155,7 @@ impl Hooks {
     }
 
     pub fn current(&self) -> TaskId {
-        self.current.get()
+        self.current.load(Relaxed)
     }
 
     #[inline(always)]
@@ -179,13 +180,16 @@ impl Hooks {
 
     #[inline(always)]
     pub fn spawn(&self, task: TaskId, site: SiteId, coroutine: u32) {
-        self.emit(Event { site, extra: coroutine, ..Event::new(Kind::Spawn, task, self.current.get(), 0) });
+        self.emit(Event { site, extra: coroutine, ..Event::new(Kind::Spawn, task, self.current(), 0) });
     }
 
     /// A step begins. Returns the task that was running before, for [`Hooks::step_end`] (eager tasks nest).
     #[inline(always)]
     pub fn step(&self, task: TaskId) -> TaskId {
-        let outer = if cfg!(feature = "hooks") { self.current.replace(task) } else { 0 };
+        let outer = self.current();
+        if cfg!(feature = "hooks") {
+            self.current.store(task, Relaxed);
+        }
         self.emit(Event::new(Kind::Step, task, outer, 0));
         outer
     }
@@ -193,9 +197,9 @@ impl Hooks {
     /// `how`: see [`Kind::StepEnd`].
     #[inline(always)]
     pub fn step_end(&self, outer: TaskId, how: u64) {
-        self.emit(Event::new(Kind::StepEnd, self.current.get(), outer, how));
+        self.emit(Event::new(Kind::StepEnd, self.current(), outer, how));
         if cfg!(feature = "hooks") {
-            self.current.set(outer);
+            self.current.store(outer, Relaxed);
         }
     }
 
@@ -206,12 +210,12 @@ impl Hooks {
 
     #[inline(always)]
     pub fn wake(&self, task: TaskId) {
-        self.emit(Event::new(Kind::Wake, task, self.current.get(), 0));
+        self.emit(Event::new(Kind::Wake, task, self.current(), 0));
     }
 
     #[inline(always)]
     pub fn cancel(&self, task: TaskId, source: CancelSource, site: SiteId) {
-        self.emit(Event { site, ..Event::new(Kind::Cancel, task, self.current.get(), source as u64) });
+        self.emit(Event { site, ..Event::new(Kind::Cancel, task, self.current(), source as u64) });
     }
 
     #[inline(always)]

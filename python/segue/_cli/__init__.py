@@ -18,6 +18,10 @@ commands
   segue run --explain app.py ... and have a failure say in which task it was, and who started, awaited, cancelled it
   segue view FILE            look at what `segue run --record FILE app.py` wrote: graph, timeline, stories
   segue export FILE          ... for other programs: Perfetto, Mermaid, SVG, JSON Lines, flame graphs
+  segue top [PID]            look into a running program: its tasks, live
+  segue tree [PID]           ... printed once, as a tree
+  segue stuck [PID]          ... only what has waited for long, and what for
+  segue view PID             ... on the page of `segue view FILE`, live
   segue info                 what this installation is, and what on this machine would hold it back
 
   segue run --help           everything `run` takes (-m, -c, package.module:function, python's options)
@@ -44,6 +48,11 @@ def main() -> int:
         from segue._cli import info
 
         return info.main(rest)
+    if command in ("top", "tree", "stuck"):
+        from importlib import import_module
+
+        status: int = import_module(f"segue._cli.{command}").main(rest)
+        return status
     if command in ("-V", "--version", "version"):
         from segue._cli import info
 

@@ -19,6 +19,7 @@ pub mod obj;
 pub mod registry;
 pub mod task;
 pub mod task_handle;
+pub mod task_list;
 pub mod task_step;
 
 pub use obj::{Obj, Raised, Slot, R};

@@ -11,13 +11,17 @@ use super::globals::{attr, import};
 #[cfg(Py_3_12)]
 use super::obj::call;
 use super::obj::{raise_object, take_raised, Raised};
+use super::task_list::{self, List};
 use super::{globals::repr, obj::runtime_error};
 use super::{Obj, R};
 use crate::event_loop::LoopCore;
 
+pub use super::task_list::Link;
+
 pub struct Registry {
-    /// The first of the linked tasks, borrowed: a task leaves the list before it goes.
-    first: Cell<*mut PyObject>,
+    /// Tasks that asyncio's WeakSet doesn't list yet, and those that it does.
+    unlisted: List,
+    shown: List,
     /// asyncio's WeakSet asks us.
     installed: Cell<bool>,
     current: *mut PyObject,
@@ -27,18 +31,11 @@ pub struct Registry {
     eager_tasks: *mut PyObject,
 }
 
-/// A task's place in the list; all-zero memory is "not listed".
-#[repr(C)]
-pub struct Link {
-    next: Cell<*mut PyObject>,
-    previous: Cell<*mut PyObject>,
-    listed: Cell<bool>,
-}
-
 impl Registry {
     pub fn new(c: &Obj) -> R<Self> {
         Ok(Registry {
-            first: Cell::new(std::ptr::null_mut()),
+            unlisted: List::new(),
+            shown: List::new(),
             installed: Cell::new(false),
             current: attr(c, "_current_tasks")?.into_ptr(),
             #[cfg(Py_3_12)]
@@ -53,25 +50,18 @@ fn registry() -> &'static Registry {
     &super::globals::globals().registry
 }
 
-fn link<'a>(task: *mut PyObject) -> &'a Link {
-    // SAFETY: only called with tasks of ours, which are alive while they are linked.
-    unsafe { &super::task::state(task).link }
-}
-
 /// The task shows in `all_tasks()` until it is done or gone.
 pub fn register(task: *mut PyObject) -> R<()> {
     looking_is_noticed()?;
-    let l = link(task);
-    if l.listed.replace(true) {
-        return Ok(());
-    }
-    let first = registry().first.replace(task);
-    l.previous.set(std::ptr::null_mut());
-    l.next.set(first);
-    if !first.is_null() {
-        link(first).previous.set(task);
+    if !task_list::is_listed(task) {
+        registry().unlisted.push(task);
     }
     Ok(())
+}
+
+/// Where the addresses of the first tasks of all lists are, for who reads them as memory.
+pub fn heads() -> Vec<usize> {
+    vec![registry().unlisted.head(), registry().shown.head()]
 }
 
 /// Whether [`take_unlisted`] is called before somebody gets to see all tasks.
@@ -94,19 +84,7 @@ pub fn done(task: *mut PyObject) {
 /// The task is done or gone: it need not be listed any more.
 #[inline(always)]
 pub fn unlist(task: *mut PyObject) {
-    let l = link(task);
-    if !l.listed.replace(false) {
-        return;
-    }
-    let (previous, next) = (l.previous.get(), l.next.get());
-    if previous.is_null() {
-        registry().first.set(next);
-    } else {
-        link(previous).next.set(next);
-    }
-    if !next.is_null() {
-        link(next).previous.set(previous);
-    }
+    task_list::remove(task);
 }
 
 /// Takes all tasks out of the list, as a Python list: they are about to be listed in asyncio's WeakSet.
@@ -117,12 +95,13 @@ pub fn take_unlisted() -> R<Obj> {
     unsafe {
         let list = Obj::owned(ffi::PyList_New(0))?;
         loop {
-            let task = registry().first.get();
+            let task = registry().unlisted.first();
             if task.is_null() {
                 return Ok(list);
             }
             let task = Obj::borrowed(task);
             unlist(task.as_ptr());
+            registry().shown.push(task.as_ptr());
             if ffi::PyList_Append(list.as_ptr(), task.as_ptr()) != 0 {
                 return Err(Raised);
             }

@@ -10,10 +10,13 @@ use pyo3::ffi::{self, PyObject};
 
 use super::globals::attr;
 use super::obj::{call, raise_object, take_raised};
+use super::task_list::{self, List};
 use super::{Obj, Raised, R};
 use crate::event_loop::LoopCore;
 
 pub struct Registry {
+    /// All that are not done; asyncio's own list is found by nobody without the GIL.
+    all: List,
     register: *mut PyObject,
     unregister: *mut PyObject,
     enter: *mut PyObject,
@@ -43,6 +46,7 @@ impl Registry {
         let add_waiter = function("future_add_to_awaited_by")?;
         let awaited_by = find_awaited_by(c, add_waiter)?;
         Ok(Registry {
+            all: List::new(),
             register: function("_register_task")?,
             unregister: function("_unregister_task")?,
             enter: function("_enter_task")?,
@@ -128,6 +132,9 @@ fn registry() -> &'static Registry {
 
 /// The task shows in `all_tasks()` until it is done or gone; the C type's dealloc takes it out.
 pub fn register(task: *mut PyObject) -> R<()> {
+    if !task_list::is_listed(task) {
+        registry().all.push(task);
+    }
     call(registry().register, &[task]).map(drop)
 }
 
@@ -144,6 +151,7 @@ pub fn looking_is_noticed() -> R<bool> {
 
 /// The task is done. `all_tasks()` would leave it out, but debuggers show what is listed.
 pub fn done(task: *mut PyObject) {
+    task_list::remove(task);
     if call(registry().unregister, &[task]).is_err() {
         super::obj::write_unraisable(task);
     }
@@ -151,11 +159,16 @@ pub fn done(task: *mut PyObject) {
 
 /// The task goes: the C type's dealloc takes it out of its list.
 #[inline(always)]
-pub fn unlist(_task: *mut PyObject) {}
+pub fn unlist(task: *mut PyObject) {
+    task_list::remove(task);
+}
 
-/// A task's place in the list of earlier versions; nothing here.
-#[repr(C)]
-pub struct Link;
+pub use super::task_list::Link;
+
+/// Where the address of the first task is, for who reads it as memory.
+pub fn heads() -> Vec<usize> {
+    vec![registry().all.head()]
+}
 
 /// Every task is listed once it is made.
 pub fn take_unlisted() -> R<Obj> {

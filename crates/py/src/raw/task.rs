@@ -35,8 +35,9 @@ pub struct TaskState {
     pub future: FutureState,
     pub coro: Slot,
     pub context: Slot,
-    /// A string; empty until somebody asks for the default name.
+    /// A string, or the function that the task is named after; empty until somebody asks for the default name.
     name: Slot,
+    /// Of the default name; [`AFTER_FUNCTION`] once a function has become the name.
     name_number: Cell<u64>,
     pub fut_waiter: Slot,
     pub cancel_requests: Cell<i64>,
@@ -60,12 +61,65 @@ pub struct TaskState {
     pub sleep_data: Slot,
     /// For whoever speaks of the task without keeping it.
     pub handed: Handed,
+    /// The number of the task that made it, or 0.
+    pub parent: Cell<u64>,
+    /// The loop's turn in which it suspended last, or was made: how long it waits is found out by that.
+    pub since_turn: Cell<u64>,
     pub must_cancel: Cell<bool>,
     log_destroy_pending: Cell<bool>,
     pub link: super::registry::Link,
 }
 
+/// A number that no default name has.
+pub const AFTER_FUNCTION: u64 = u64::MAX;
+
+/// Where things are in a task, for who reads it as memory: in bytes from its beginning.
+pub struct Fields {
+    pub core: usize,
+    pub state: usize,
+    pub coro: usize,
+    pub name: usize,
+    pub name_number: usize,
+    pub fut_waiter: usize,
+    pub id: usize,
+    pub parent: usize,
+    pub since_turn: usize,
+    pub nursery: usize,
+    pub nurseries: usize,
+    pub next: usize,
+    /// All of it.
+    pub end: usize,
+}
+
+pub fn fields() -> Fields {
+    use std::mem::offset_of;
+    let begin = future::offset();
+    Fields {
+        core: begin + offset_of!(TaskState, future) + offset_of!(FutureState, core),
+        state: begin + offset_of!(TaskState, future) + offset_of!(FutureState, state),
+        coro: begin + offset_of!(TaskState, coro),
+        name: begin + offset_of!(TaskState, name),
+        name_number: begin + offset_of!(TaskState, name_number),
+        fut_waiter: begin + offset_of!(TaskState, fut_waiter),
+        id: begin + offset_of!(TaskState, id),
+        parent: begin + offset_of!(TaskState, parent),
+        since_turn: begin + offset_of!(TaskState, since_turn),
+        nursery: begin + offset_of!(TaskState, nursery),
+        nurseries: begin + offset_of!(TaskState, nurseries),
+        next: begin + offset_of!(TaskState, link) + super::task_list::NEXT,
+        end: begin + std::mem::size_of::<TaskState>(),
+    }
+}
+
 impl TaskState {
+    /// The parking lots of the locks that it holds, and others that it breaks.
+    pub fn lots(&self) -> Vec<Obj> {
+        let lots = self.breaks.take();
+        let all = lots.as_deref().cloned().unwrap_or_default();
+        self.breaks.set(lots);
+        all
+    }
+
     /// Whether the next suspension is going to be cancelled.
     #[inline(always)]
     pub fn feels_cancelled(&self) -> bool {
@@ -167,6 +221,8 @@ fn begin(o: *mut PyObject, new: &New) -> R<()> {
     s.log_destroy_pending.set(true);
     if let Some(core) = s.future.core() {
         s.id.set(core.hooks.next_task_id());
+        s.parent.set(core.hooks.current());
+        s.since_turn.set(core.progress.turns());
         if core.hooks.is_attached() {
             crate::recording::spawned(core, o, s);
         }
@@ -186,7 +242,10 @@ fn begin(o: *mut PyObject, new: &New) -> R<()> {
 fn show(_o: *mut PyObject, _s: &TaskState) -> R<()> {
     #[cfg(Py_3_14)]
     if _s.coro.is_set() {
-        let name = name_or_number(_s).or_else(|number| Obj::int(number as i64))?;
+        let name = match resolved_name(_s) {
+            Name::Number(number) => Obj::int(number as i64)?,
+            Name::Object(name) => name,
+        };
         super::registry::show(_o, _s.coro.get(), name);
     }
     Ok(())
@@ -319,6 +378,9 @@ fn set_name_to(s: &TaskState, name: *mut PyObject) -> R<()> {
             Obj::owned(ffi::PyObject_Str(name))?
         }
     };
+    if s.name_number.get() == AFTER_FUNCTION {
+        s.name_number.set(0);
+    }
     s.name.set(name);
     Ok(())
 }
@@ -364,6 +426,11 @@ fn name_of_function(function: &Obj) -> R<Obj> {
     call(super::globals::attr(&module, "_name_of")?.as_ptr(), &[function.as_ptr()])
 }
 
+/// Whether its name is that of its function, which somebody has asked for.
+pub fn is_named_after_function(s: &TaskState) -> bool {
+    s.name_number.get() == AFTER_FUNCTION
+}
+
 /// A function that the task is named after becomes a name.
 fn resolve_name(s: &TaskState) {
     let Some(function) = s.name.obj() else { return };
@@ -372,7 +439,10 @@ fn resolve_name(s: &TaskState) {
     }
     let saved = take_raised();
     match name_of_function(&function) {
-        Ok(name) => s.name.set(name),
+        Ok(name) => {
+            s.name.set(name);
+            s.name_number.set(AFTER_FUNCTION);
+        }
         Err(Raised) => write_unraisable(function.as_ptr()),
     }
     if let Some(saved) = saved {

@@ -206,6 +206,7 @@ fn run(o: *mut PyObject, s: &TaskState, exc: Option<Obj>) -> R<()> {
     };
     // What the step's end has woken was woken by this task.
     if let (Some(core), Some(outer)) = (s.future.core(), outer) {
+        s.since_turn.set(core.progress.turns());
         core.hooks.step_end(outer, how);
     }
     tell(o, s, "after_step");

@@ -9,17 +9,33 @@
 //! | [`flight`], [`flight_signal`] | the flight recorder: the last seconds in memory, written when something happens |
 //! | [`present`] | what a loop does right now, for its thread |
 //! | [`figures`] | what `segue.inspect` counts of the running program |
+//! | [`live`] | the model of the running program that whoever looks at it asks |
+//! | [`samples`] | where the loops are: whether one is blocked |
+//! | [`listen`] | the socket through which it is asked |
+//! | [`client`] | one who asks |
+//! | [`thread`] | threads of ours in the program's process |
+//! | [`attached`] | what of that needs the GIL |
+//! | [`peek`] | the tasks read as memory, where native code holds the GIL |
+//! | [`memory`] | ... Python's objects in it |
 //! | [`opened`] | a file that was recorded, with answers to questions about it |
 //!
 //! What the events are: `docs/design/recording.md`. `segue run --report` has a log of its own (`recorder.rs`).
 
+pub mod attached;
+mod client;
 pub mod figures;
 pub mod flight;
 pub mod flight_signal;
+pub mod listen;
+pub mod live;
+mod memory;
 pub mod opened;
+pub mod peek;
 pub mod present;
+mod samples;
 pub mod session;
 pub mod sink;
+mod thread;
 pub mod words;
 
 use std::rc::Rc;
@@ -68,12 +84,19 @@ pub fn spawned(core: &LoopCore, o: *mut PyObject, s: &TaskState) {
 #[cold]
 pub fn named(core: &LoopCore, s: &TaskState) {
     let Some(sink) = sink(core) else { return };
-    let text = match task::name_as_given(s) {
-        Name::Number(number) => NUMBERED | (number & u64::from(!NUMBERED)) as u32,
-        Name::Object(name) if task::is_string(&name) => sink.words.text(&text_of(&name)),
-        Name::Object(_) => return,
-    };
-    sink.push(Kind::Name, sink.key(s.id.get()), 0, 0, text);
+    if let Some(text) = name_of(&sink, s) {
+        sink.push(Kind::Name, sink.key(s.id.get()), 0, 0, text);
+    }
+}
+
+/// The name that a task was given, as its event has it.
+fn name_of(sink: &Sink, s: &TaskState) -> Option<u32> {
+    match task::name_as_given(s) {
+        _ if task::is_named_after_function(s) => None,
+        Name::Number(number) => Some(NUMBERED | (number & u64::from(!NUMBERED)) as u32),
+        Name::Object(name) if task::is_string(&name) => Some(sink.words.text(&text_of(&name))),
+        Name::Object(_) => None,
+    }
 }
 
 /// A task has become a nursery's child.
@@ -105,12 +128,25 @@ pub fn scope_closed(core: &LoopCore, host: u64, scope: u64, caught: bool) {
 #[cold]
 pub fn waits(core: &LoopCore, s: &TaskState, on: *mut PyObject) {
     let id = s.id.get();
-    // SAFETY: a task of ours, if it is one.
-    let on_task = if future::is_task(on) { unsafe { task::state(on) }.id.get() } else { 0 };
+    let on_task = task_number(on);
     let Some(sink) = sink(core) else {
         core.hooks.wait(id, on_task, on as u64, 0, 0);
         return;
     };
+    let (object, place, what) = waits_for(&sink, s, on);
+    core.hooks.wait(id, on_task, object, place, what);
+}
+
+fn task_number(o: *mut PyObject) -> u64 {
+    if !future::is_task(o) {
+        return 0;
+    }
+    // SAFETY: a task of ours.
+    unsafe { task::state(o) }.id.get()
+}
+
+/// The object that a suspended task waits for, where, and what that is called.
+fn waits_for(sink: &Sink, s: &TaskState, on: *mut PyObject) -> (u64, u32, u32) {
     let words = &sink.words;
     let (place, inside) = words.waits_at(s.coro.get());
     let (object, what) = if wait::is_wait(on) {
@@ -120,7 +156,7 @@ pub fn waits(core: &LoopCore, s: &TaskState, on: *mut PyObject) {
     } else {
         (on as u64, if inside != 0 { inside } else { words.class_of(on) })
     };
-    core.hooks.wait(id, on_task, object, place, what);
+    (object, place, what)
 }
 
 /// A task was asked to cancel; `cause` is the scope's or the request's [`Cancellation`], where there is one.

@@ -6,7 +6,7 @@
 use std::fs::File;
 use std::io;
 use std::rc::Rc;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::thread::JoinHandle;
 use std::time::Duration;
@@ -15,11 +15,12 @@ use pyo3::exceptions::{PyRuntimeError, PyValueError};
 use pyo3::prelude::*;
 use pyo3::types::PyDict;
 use sched::{Clock, Instrument};
-use trace::event::{phase, Kind};
+use trace::event::{phase, Event, Kind};
 use trace::file;
 use trace::ring::{self, Counts, Reader, View};
 
 use super::figures::Figures;
+use super::live;
 use super::present::Present;
 use super::sink::Sink;
 use super::words::Words;
@@ -55,7 +56,6 @@ pub struct Session {
     /// What `segue.inspect` counts, once somebody has asked.
     pub figures: OnceLock<Figures>,
     wants_figures: AtomicBool,
-    last_loop: AtomicU64,
     stopped: Mutex<bool>,
     stop: Condvar,
     /// What went wrong with the file; the recording goes on and is lost from there.
@@ -99,7 +99,7 @@ impl Session {
             return Err(PyRuntimeError::new_err("a recording of this process is running already: stop it first"));
         }
         Ok(Arc::new(Session {
-            words: Arc::new(Words::new(py)?),
+            words: live::words().map_or_else(|| Words::new(py).map(Arc::new), Ok)?,
             keeps,
             // Of what is kept elsewhere, the rings hold only the newest.
             memory: if keeps == Keeps::Present { memory / 4 } else { memory },
@@ -108,7 +108,6 @@ impl Session {
             gone: Mutex::default(),
             figures: OnceLock::new(),
             wants_figures: AtomicBool::new(false),
-            last_loop: AtomicU64::new(0),
             stopped: Mutex::new(false),
             stop: Condvar::new(),
             failure: Mutex::new(None),
@@ -122,8 +121,10 @@ impl Session {
         for (core, loop_) in all_loops() {
             // SAFETY: the loop object is held, and the core is in it.
             let core: &LoopCore = unsafe { &*core };
+            let tasks = tasks_of(py, &loop_)?;
             self.attach(core);
-            note_existing(py, core, &loop_)?;
+            note_held(core, &tasks, Whom::Recording);
+            note_existing(py, core, &loop_, Whom::Recording)?;
         }
         Ok(())
     }
@@ -133,17 +134,19 @@ impl Session {
         if self.is_over.swap(true, Ordering::Relaxed) {
             return false;
         }
+        locked(&CURRENT).take();
         for (core, _held) in all_loops() {
             // SAFETY: as above.
-            detach(unsafe { &*core });
+            let core: &LoopCore = unsafe { &*core };
+            detach(core);
+            live::attach(core);
         }
-        locked(&CURRENT).take();
         true
     }
 
     /// The loop's events go into a ring of its own from now on.
     fn attach(&self, core: &LoopCore) {
-        let number = self.last_loop.fetch_add(1, Ordering::Relaxed) + 1;
+        let number = core.progress.number;
         let present = (self.keeps == Keeps::Present).then(Arc::<Present>::default);
         let (writer, reader, view) = if self.keeps == Keeps::Newest {
             let (writer, view) = ring::flight(self.memory);
@@ -154,10 +157,10 @@ impl Session {
             (writer, Some(reader), view)
         };
         locked(&self.loops).push(Tap { number: number as u32, reader, view, present: present.clone() });
-        let sink = Rc::new(Sink::new(writer, self.words.clone(), number, present));
-        let old = core.sink.replace(Some(sink.clone()));
-        debug_assert!(old.is_none());
-        core.hooks.attach(sink);
+        // Whoever looks at the program goes on looking.
+        detach(core);
+        let sink = attach(core, writer, &self.words, present);
+        sink.tell_also(live::tap(core, &self.words));
     }
 
     /// Gives all events that there are now to `take`, with their loop's number.
@@ -225,11 +228,26 @@ fn add(all: &mut Counts, more: Counts) {
     all.overwritten += more.overwritten;
 }
 
-/// A loop was made: a recording that runs has its events too.
+/// A loop was made: a recording that runs has its events too, and so has who looks at the program.
 pub fn attach_if_recording(core: &LoopCore) {
-    if let Some(session) = current() {
-        session.attach(core);
+    match current() {
+        Some(session) => session.attach(core),
+        None => live::attach(core),
     }
+}
+
+/// The words of a recording that runs.
+pub fn words() -> Option<Arc<Words>> {
+    current().map(|session| session.words.clone())
+}
+
+/// The loop's events go into this ring from now on.
+pub fn attach(core: &LoopCore, writer: ring::Writer, words: &Arc<Words>, present: Option<Arc<Present>>) -> Rc<Sink> {
+    let sink = Rc::new(Sink::new(writer, words.clone(), core.progress.number, present));
+    let old = core.sink.replace(Some(sink.clone()));
+    debug_assert!(old.is_none());
+    core.hooks.attach(sink.clone());
+    sink
 }
 
 /// A loop begins to run, stops, is closed (`trace::event::phase`).
@@ -240,7 +258,7 @@ pub fn loop_phase(core: &LoopCore, phase: u32) {
     }
 }
 
-fn detach(core: &LoopCore) {
+pub fn detach(core: &LoopCore) {
     let old = core.sink.replace(None);
     if let Some(old) = &old {
         core.hooks.detach(&(old.clone() as Rc<dyn Instrument>));
@@ -248,12 +266,8 @@ fn detach(core: &LoopCore) {
     drop(old);
 }
 
-/// Tasks that are alive when the recording begins.
-fn note_existing(py: Python<'_>, core: &LoopCore, loop_: &Obj) -> PyResult<()> {
-    let Some(sink) = super::sink(core) else { return Ok(()) };
-    if core.is_running() {
-        loop_phase(core, phase::RUNS);
-    }
+/// The tasks of ours that are alive, in the order in which they were made.
+pub fn tasks_of<'py>(py: Python<'py>, loop_: &Obj) -> PyResult<Vec<Bound<'py, PyAny>>> {
     let tasks = py.import("asyncio")?.call_method1("all_tasks", (loop_.bound(py),))?;
     let mut ours: Vec<Bound<'_, PyAny>> = Vec::new();
     for task in tasks.try_iter()? {
@@ -263,21 +277,93 @@ fn note_existing(py: Python<'_>, core: &LoopCore, loop_: &Obj) -> PyResult<()> {
         }
     }
     // SAFETY: tasks of ours.
-    let state = |task: &Bound<'_, PyAny>| unsafe { task::state(task.as_ptr()) };
-    ours.sort_by_key(|task| state(task).id.get());
-    for task in &ours {
-        let s = state(task);
-        let coroutine = sink.words.coroutine(&s.coro.obj_or_none());
-        sink.push(Kind::Exists, sink.key(s.id.get()), 0, 0, coroutine);
-        super::named(core, s);
-        if let Some(nursery) = s.nursery.obj() {
-            super::child(core, s, crate::structured::nursery::scope_of(&nursery));
+    ours.sort_by_key(|task| unsafe { task::state(task.as_ptr()) }.id.get());
+    Ok(ours)
+}
+
+/// So many tasks are described before other threads get their chance.
+const AT_ONCE: usize = 500;
+
+/// Whom tasks are told that are alive already.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub enum Whom {
+    /// A recording that begins, and so do all times in it.
+    Recording,
+    /// Who begins to look at the running program, and wants to know how long they have waited. A file that is written meanwhile has
+    /// them already.
+    WhoLooks,
+}
+
+impl Whom {
+    fn tell(self, sink: &Sink, mut event: Event) {
+        let now = net::clock::Monotonic.now();
+        match self {
+            Whom::Recording => {
+                event.at = now;
+                sink.push_to_recording(event);
+            }
+            Whom::WhoLooks => {
+                event.at = now.min(event.at);
+                sink.push_to_who_looks(event);
+            }
         }
     }
-    for task in &ours {
-        let s = state(task);
+}
+
+/// Tells of the locks that tasks hold: right after their loop was attached, with the GIL kept, so that none is told twice.
+pub fn note_held(core: &LoopCore, tasks: &[Bound<'_, PyAny>], whom: Whom) {
+    let Some(sink) = super::sink(core) else { return };
+    for task in tasks {
+        // SAFETY: a task of ours.
+        let s = unsafe { task::state(task.as_ptr()) };
+        for lot in s.lots() {
+            let (at, what) = (core.progress.began(), sink.words.own("Lock"));
+            whom.tell(&sink, Event::new(Kind::Hold, at, sink.key(s.id.get()), lot.as_ptr() as u64, 0, what));
+        }
+    }
+}
+
+/// Tells of the tasks that are alive.
+pub fn note_existing(py: Python<'_>, core: &LoopCore, loop_: &Obj, whom: Whom) -> PyResult<()> {
+    let Some(sink) = super::sink(core) else { return Ok(()) };
+    let push = |kind, since, task: u64, a, b, c| whom.tell(&sink, Event::new(kind, since, sink.key(task), a, b, c));
+    let progress = &core.progress;
+    let began = progress.began();
+    let tasks = tasks_of(py, loop_)?;
+    if core.is_running() || !tasks.is_empty() {
+        push(Kind::Loop, began, 0, progress.number, 0, if core.is_running() { phase::RUNS } else { phase::STOPS });
+    }
+    for (at, task) in tasks.iter().enumerate() {
+        if at % AT_ONCE == AT_ONCE - 1 {
+            py.detach(std::thread::yield_now);
+        }
+        // SAFETY: a task of ours.
+        let s = unsafe { task::state(task.as_ptr()) };
+        if s.future.is_done() {
+            continue;
+        }
+        // Not before the loop itself: times of stamps are not exact.
+        let (id, since) = (s.id.get(), progress.time_of_turn(s.since_turn.get()).max(began));
+        let coroutine = sink.words.coroutine(&s.coro.obj_or_none());
+        push(Kind::Exists, began, id, sink.key(s.parent.get()), 0, coroutine);
+        if let Some(text) = super::name_of(&sink, s) {
+            push(Kind::Name, began, id, 0, 0, text);
+        }
+        if let Some(nurseries) = s.nurseries.obj() {
+            for nursery in nurseries.bound(py).try_iter()? {
+                let scope = crate::structured::nursery::scope_of(&Obj::from(nursery?));
+                push(Kind::ScopeOpen, began, id, scope, 0, trace::event::scope::NURSERY);
+            }
+        }
+        if let Some(nursery) = s.nursery.obj() {
+            push(Kind::Child, began, id, crate::structured::nursery::scope_of(&nursery), 0, 0);
+        }
         if let Some(waiter) = s.fut_waiter.obj() {
-            super::waits(core, s, waiter.as_ptr());
+            let (object, place, what) = super::waits_for(&sink, s, waiter.as_ptr());
+            match super::task_number(waiter.as_ptr()) {
+                0 => push(Kind::Wait, since, id, object, place, what),
+                other => push(Kind::WaitTask, since, id, sink.key(other), place, 0),
+            }
         }
     }
     Ok(())
@@ -440,6 +526,7 @@ pub fn forget(_py: Python<'_>) {
         detach(unsafe { &*core });
     }
     super::flight_signal::uninstall();
+    live::forget();
     // The thread is the parent's, and so is what it may have locked: nothing of it is touched or dropped here.
     if let Ok(mut current) = CURRENT.try_lock() {
         std::mem::forget(current.take());
@@ -452,5 +539,6 @@ pub fn add_to(m: &Bound<'_, PyModule>) -> PyResult<()> {
     m.add_class::<super::opened::OpenedRecording>()?;
     super::figures::add_to(m)?;
     m.add_function(wrap_pyfunction!(super::opened::synthetic, m)?)?;
+    super::listen::add_to(m)?;
     m.add_function(wrap_pyfunction!(forget, m)?)
 }

@@ -14,7 +14,7 @@ use super::present::Present;
 use super::words::Words;
 
 pub struct Sink {
-    ring: Writer,
+    ring: Rings,
     pub words: Arc<Words>,
     clock: Counter,
     /// What the loop's task numbers are made unique with.
@@ -44,7 +44,7 @@ impl Sink {
         let clock = Counter::default();
         let now = clock.now();
         Sink {
-            ring,
+            ring: Rings { first: ring, has_second: Cell::new(false), second: RefCell::default() },
             words,
             clock,
             base: loop_number << LOOP_SHIFT,
@@ -100,6 +100,26 @@ impl Sink {
         }
     }
 
+    /// Who looks at the running program gets the events too, or no longer.
+    pub fn tell_also(&self, second: Option<Writer>) {
+        self.ring.has_second.set(second.is_some());
+        let old = self.ring.second.replace(second);
+        drop(old);
+    }
+
+    /// Only for the recording: what whoever looks has from an earlier event.
+    pub fn push_to_recording(&self, event: Event) {
+        self.ring.first.push(event);
+    }
+
+    /// Only for whoever looks: what a file has from an earlier event.
+    pub fn push_to_who_looks(&self, event: Event) {
+        match &*self.ring.second.borrow() {
+            Some(second) => second.push(event),
+            None => self.ring.first.push(event),
+        }
+    }
+
     pub fn loop_number(&self) -> u64 {
         self.base >> LOOP_SHIFT
     }
@@ -108,6 +128,30 @@ impl Sink {
     pub fn push(&self, kind: Kind, task: Key, a: u64, b: u32, c: u32) {
         let now = if self.is_closing.get() { self.told_until.get() } else { self.clock.now() };
         self.ring.push(Event::new(kind, now, task, a, b, c));
+    }
+}
+
+/// A recording's ring and, while somebody looks at the running program, that of who looks.
+struct Rings {
+    first: Writer,
+    has_second: Cell<bool>,
+    second: RefCell<Option<Writer>>,
+}
+
+impl Rings {
+    #[inline(always)]
+    fn push(&self, event: Event) {
+        self.first.push(event);
+        if self.has_second.get() {
+            self.push_second(event);
+        }
+    }
+
+    #[cold]
+    fn push_second(&self, event: Event) {
+        if let Some(second) = &*self.second.borrow() {
+            second.push(event);
+        }
     }
 }
 

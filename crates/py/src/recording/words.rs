@@ -85,7 +85,7 @@ impl Words {
     /// The number of a place that is written "file:line function".
     pub fn place(&self, words: &str) -> Place {
         let Some((file, line, function)) = parts(words) else { return 0 };
-        self.row(file, line, function, self.places.owner_of_file(file))
+        self.row(file, line, function, self.places.files.of_file(file))
     }
 
     pub fn place_of(&self, words: &crate::places::Words) -> Place {

@@ -41,6 +41,13 @@ static ACQUIRE: Operation = Operation {
     undo,
 };
 
+/// For who reads a Wait as memory: the operation of those that wait for a lock, and where in a lock its owner is.
+pub fn fields(py: Python<'_>) -> PyResult<(usize, usize)> {
+    let sample = Bound::new(py, Lock::new(py)?)?;
+    let owner = std::ptr::from_ref(&sample.get().owner) as usize;
+    Ok((std::ptr::from_ref(&ACQUIRE) as usize, owner - sample.as_ptr() as usize))
+}
+
 fn lock_of(wait: &Wait) -> &Lock {
     // SAFETY: made by `Lock::acquire`; the wait keeps its owner alive.
     unsafe { of(wait.owner.get()) }

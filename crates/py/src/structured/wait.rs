@@ -121,6 +121,26 @@ pub fn is_wait(o: *mut PyObject) -> bool {
     unsafe { ffi::Py_TYPE(o) == TYPE }
 }
 
+/// For who reads a Wait as memory: its type's address, and where in it the operation, the owner and the queue are.
+pub fn fields() -> (usize, [usize; 3]) {
+    use std::mem::offset_of;
+    // SAFETY: set once, when the module was loaded.
+    let class = unsafe { TYPE } as usize;
+    (class, [offset_of!(Wait, operation), offset_of!(Wait, owner), offset_of!(Wait, queue)])
+}
+
+/// The name of the operation whose address is at `operation`, for who reads memory through these functions.
+pub fn name_at(
+    word: impl Fn(usize) -> Option<usize>,
+    bytes: impl Fn(usize, usize) -> Option<Vec<u8>>,
+    operation: usize,
+) -> Option<String> {
+    let name = word(operation)?.checked_add(std::mem::offset_of!(Operation, name))?;
+    // A `&str` is an address and a length.
+    let (text, length) = (word(name)?, word(name.checked_add(std::mem::size_of::<usize>())?)?);
+    (length < 100).then(|| bytes(text, length)).flatten().and_then(|name| String::from_utf8(name).ok())
+}
+
 /// # Safety
 /// `o` is a Wait.
 #[inline(always)]

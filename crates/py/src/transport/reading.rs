@@ -56,7 +56,7 @@ fn on_readable(o: *mut PyObject, s: &State, until_eof: bool) -> R<()> {
             return Ok(());
         }
         let Some(core) = s.core() else { return Ok(()) };
-        if s.rests_in_turn.get() == core.turns.get() {
+        if s.rests_in_turn.get() == core.progress.turns() {
             return Ok(());
         }
         let more = if s.tls.get() {
@@ -78,7 +78,7 @@ fn on_readable(o: *mut PyObject, s: &State, until_eof: bool) -> R<()> {
     }
     if let Some(core) = s.core() {
         // Another event of this turn would be too early too.
-        s.rests_in_turn.set(core.turns.get());
+        s.rests_in_turn.set(core.progress.turns());
     }
     read_soon(o, s);
     Ok(())

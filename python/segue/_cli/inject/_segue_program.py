@@ -139,6 +139,9 @@ def _after_asyncio(asyncio: ModuleType) -> None:
 def _after_segue(segue: ModuleType) -> None:
     import asyncio
 
+    from segue import _core
+
+    _core._listen_from_first_loop()  # for `segue top` and its like
     if "report" in _settings:
         from segue._cli import report
 
