@@ -1,4 +1,4 @@
-"""`segue view FILE`: opens the recording and serves the page that shows it (`segue._view`) until it is interrupted."""
+"""`segue view FILE` or `PID`: serves the page of a recording or a running program (`segue._view`) until it is ended."""
 
 from __future__ import annotations
 
@@ -11,11 +11,14 @@ import threading
 import webbrowser
 
 from segue import _core
+from segue._cli import attach
+from segue._view.running import RunningProgram
 from segue._view.server import Answers, Server
 
 DESCRIPTION = """\
-Shows a recording in the browser: who started, awaits, woke and cancelled whom, what every task did when, and
-the story of each in words. The page is served on this machine only, to whoever has the address it prints.
+Shows a recording, or a program that runs, in the browser: who started, awaits, woke and cancelled whom, what
+every task did when, and the story of each in words. The page is served on this machine only, to whoever has
+the address it prints.
 """
 
 CODE_OF_AN_ERROR = 1
@@ -23,6 +26,16 @@ CODE_OF_AN_ERROR = 1
 
 class Unreadable(Exception):
     """There is nothing to show; the words say why and what to do."""
+
+
+def open_shown(argument: str) -> Answers:
+    """A recording by its file, a running program by its number. Raises Unreadable."""
+    if not argument.isdigit() or os.path.exists(argument):
+        return open_recording(argument)
+    try:
+        return RunningProgram(int(argument))
+    except (attach.Unreachable, attach.Refused) as why:
+        raise Unreadable(str(why)) from None
 
 
 def open_recording(path: str) -> Answers:
@@ -55,15 +68,16 @@ def main(argv: list[str]) -> int:
     # Or looking at a recording would record itself, over it.
     os.environ.pop("SEGUE_RECORD", None)
     try:
-        answers = open_recording(arguments.file)
-    except Unreadable as why:
+        answers = open_shown(arguments.shown)
+        summary = json.loads(answers.answer("summary"))
+    except (Unreadable, LookupError) as why:
         print(f"segue view: {why}", file=sys.stderr)
         return CODE_OF_AN_ERROR
-    summary = json.loads(answers.answer("summary"))
-    words = [f"{arguments.file}: {_said(summary)}", *(f"  damaged: {damage}" for damage in summary["damage"])]
+    words = [f"{_name(arguments.shown, summary)}: {_said(summary)}"]
+    words += [f"  damaged: {damage}" for damage in summary["damage"]]
     import segue
 
-    name = os.path.splitext(os.path.basename(arguments.file))[0]
+    name = os.path.splitext(os.path.basename(arguments.shown))[0]
     try:
         serve = _serve(Server(answers, name), host, arguments.port, "\n".join(words), opens=not arguments.no_browser)
         segue.run(serve)
@@ -82,7 +96,11 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         "segue view", description=DESCRIPTION, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("file", metavar="FILE", help="what segue run --record FILE or segue.record() wrote")
+    parser.add_argument(
+        "shown",
+        metavar="FILE or PID",
+        help="what segue run --record FILE or segue.record() wrote, or the number of a process under segue run",
+    )
     parser.add_argument("--port", type=_port, default=0, help="where to listen (any free port otherwise)")
     parser.add_argument("--host", default="127.0.0.1", help="the loopback address to listen on (127.0.0.1)")
     parser.add_argument("--no-browser", action="store_true", help="only print the address")
@@ -107,6 +125,10 @@ def _loopback(host: str) -> str | None:
     except ValueError:
         return None
     return str(address) if address.is_loopback else None
+
+
+def _name(argument: str, summary: dict[str, object]) -> str:
+    return f"process {argument}, {summary['program']}" if summary["live"] else argument
 
 
 def _said(summary: dict[str, object]) -> str:

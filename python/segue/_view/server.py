@@ -47,6 +47,10 @@ _EXPORTS = {
 }
 
 
+class Over(LookupError):
+    """What is shown has ended, and answers nothing any more."""
+
+
 class Answers(Protocol):
     """What is shown. Both raise LookupError, saying why, for what can't be answered, ValueError for bad arguments."""
 
@@ -185,6 +189,8 @@ class Server:
     async def _ask(self, work: Callable[[], Response]) -> Response:
         try:
             return await asyncio.get_running_loop().run_in_executor(self._threads, work)
+        except Over as over:
+            return _problem(HTTPStatus.GONE, str(over))
         except LookupError as refused:
             return _problem(HTTPStatus.NOT_FOUND, str(refused.args[0] if refused.args else refused))
         except ValueError as refused:

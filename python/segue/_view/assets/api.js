@@ -2,7 +2,10 @@
 
 import { byId, el } from "./dom.js";
 
-export class Refused extends Error {}
+export class Refused extends Error {
+  /** Nothing will be answered any more. */
+  isOver = false;
+}
 
 export async function ask(question, given = {}) {
   let response;
@@ -18,7 +21,12 @@ export async function ask(question, given = {}) {
   }
   if (response.status === 403) gone("This page's key is no longer good", "Open the address that segue view prints.");
   const problem = await response.json().catch(() => ({}));
-  throw new Refused(problem.error ?? `${response.status} ${response.statusText}`);
+  const refused = new Refused(problem.error ?? `${response.status} ${response.statusText}`);
+  if (response.status === 410) {
+    gone("The program has ended", "What is on the page stays.");
+    refused.isOver = true;
+  }
+  throw refused;
 }
 
 function gone(what, todo) {

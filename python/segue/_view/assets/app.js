@@ -44,7 +44,8 @@ async function look() {
   } catch (error) {
     if (!(error instanceof Refused)) throw error;
     if (!before) byId("main").replaceChildren(nothing("Nothing to show", error.message));
-    return Boolean(before?.live);
+    if (error.isOver && before) showOverview({ ...before, live: false, complete: true, blocked: [], notes: [] });
+    return Boolean(before?.live) && !error.isOver;
   }
   showOverview(summary);
   views.timeline.summary(summary);

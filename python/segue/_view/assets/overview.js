@@ -12,6 +12,7 @@ export function showOverview(summary) {
   const python = summary.python ? `Python ${summary.python}` : null;
   const pid = summary.pid ? `process ${summary.pid}` : null;
   byId("about").textContent = [summary.live ? "running now" : null, started, python, pid].filter(Boolean).join(" · ");
+  byId("exports").hidden = Boolean(summary.live);
   const loops = summary.loops ?? [];
   const turns = loops.reduce((sum, each) => sum + each.turns, 0);
   const longest = loops.reduce((most, each) => (each.turn.longest > (most?.turn.longest ?? -1) ? each : most), null);
@@ -58,6 +59,11 @@ function* banners(summary) {
   if (summary.flight) {
     yield el("p", {}, el("b", {}, "Flight recording"), ` — it ends with why it was written: ${summary.flight.why}.`);
   }
+  for (const line of summary.blocked ?? []) {
+    const [what, ...more] = line.split(", ");
+    yield el("p", { cls: "bad" }, el("b", {}, what), `, ${more.join(", ")}`);
+  }
+  for (const note of summary.notes ?? []) yield el("p", {}, note);
   for (const damage of (summary.damage ?? []).slice(0, 5)) {
     yield el("p", { cls: "bad" }, el("b", {}, "This file is damaged"), ` — ${damage}. What could be read is shown.`);
   }
