@@ -77,7 +77,7 @@ class EventLoop(_core.LoopCore, TlsMethods, SocketMethods, _AsyncioLoop):
             selector.close()
         self._listeners: dict[int, _core.Listener] = {}
         self._set_wakeup_fd = False
-        if "SEGUE_RECORD" in os.environ or "SEGUE_FLIGHT" in os.environ:
+        if not os.environ.keys().isdisjoint(("SEGUE_RECORD", "SEGUE_FLIGHT", "SEGUE_WARN")):
             from . import _record_wanted
 
             _record_wanted.begin()

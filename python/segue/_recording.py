@@ -15,6 +15,7 @@ from types import TracebackType
 from typing import Any
 
 from . import _core
+from ._watch.watch import Watch
 
 MEMORY = 32 << 20
 """Bytes for each loop's events, unless said otherwise: a million of them."""
@@ -74,22 +75,52 @@ class record:
     that is no size or less than 1 MiB.
     """
 
+    _live = False
+    """It can be asked while it runs, and has no file."""
+
     def __init__(self, path: str | os.PathLike[str] | None = None, *, memory: int | str = MEMORY) -> None:
         self._path = None if path is None else os.fspath(path)
+        self._watch: Watch | None = None
         self._memory = bytes_of(memory)
         self._recording: _core.Recording | None = None
+        self._stopped: _core.Recording | None = None
 
     def start(self) -> None:
         """Begin, without a `with` block."""
-        self._recording = _core.Recording(self._path, self._memory, information())
+        watch = Watch(origins=self._live)
+        self._recording = _core.Recording(self._path, self._memory, information(), watch, self._live)
+        self._watch = watch
+        watch.begin()
         _running.append(self)
 
     def stop(self) -> None:
         """End it; the file is complete then. Idempotent. Raises OSError if writing the file failed."""
         recording, self._recording = self._recording, None
+        watch, self._watch = self._watch, None
+        if watch is not None:
+            watch.end()
         if recording is not None:
             _running.remove(self)
             recording.stop()
+            self._stopped = recording
+
+    def _warnings(self) -> list[dict[str, Any]]:
+        """What is wrong so far or, when it has ended, in all, as `trace::queries` answers it."""
+        recording = self._recording or self._stopped
+        if recording is None:
+            return []
+        if self._live:
+            answer = recording.answer("warnings")
+        elif self._path is not None:
+            answer = _core.OpenedRecording(self._path).answer("warnings")
+        else:
+            import tempfile
+
+            with tempfile.NamedTemporaryFile(suffix=".segue") as file:
+                recording.dump(file.name)
+                answer = _core.OpenedRecording(file.name).answer("warnings")
+        found: list[dict[str, Any]] = json.loads(answer)
+        return found
 
     def dump(self, path: str | os.PathLike[str], *, seconds: float | None = None) -> None:
         """Write what is in memory, or the last `seconds` of it, to a file for `segue view`. The recording goes on.
@@ -119,6 +150,12 @@ class record:
         self.stop()
 
 
+class live_record(record):
+    """A recording of the tasks in memory, for `segue run --warn`: nothing is written."""
+
+    _live = True
+
+
 _running: list[record] = []
 
 
@@ -127,6 +164,9 @@ def _in_the_child() -> None:
     _core._forget_recording()
     for running in _running:
         running._recording = None
+        if running._watch is not None:
+            running._watch.forget()
+        running._watch = None
     _running.clear()
 
 

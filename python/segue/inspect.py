@@ -1,8 +1,9 @@
-"""What the program's tasks do, and why something failed.
+"""What the program's tasks do, what looks wrong, and why something failed.
 
 `explain(exception)` and `explain(task)` say it in words; `explain_errors()` has that printed for what nobody handles.
 `tasks()`, `tree()` and `graph()` are what is alive now, `stats()` and `metrics()` are sums. All work without a
 recording, and know more while `segue.record(path)` or `segue.flight` runs.
+`warnings()` says what looks wrong, while a recording runs.
 """
 
 from ._explain.cancellations import Cancelled
@@ -17,6 +18,7 @@ from ._inspect.metrics import metrics
 from ._inspect.stats import CodeStats, LoopStats, Spread, Stats, stats
 from ._inspect.tasks import LoopName, TaskInfo, tasks
 from ._inspect.tree import Branch, LoopTree, Tree, tree
+from ._watch.found import Warning, warnings
 
 __all__ = [
     "METRICS_CONTENT_TYPE",
@@ -43,6 +45,7 @@ __all__ = [
     "TaskState",
     "Tree",
     "Wait",
+    "Warning",
     "explain",
     "explain_errors",
     "graph",
@@ -50,4 +53,5 @@ __all__ = [
     "stats",
     "tasks",
     "tree",
+    "warnings",
 ]

@@ -113,6 +113,9 @@ fn schedule(slf: *mut PyObject, args: Args, method: &str, own_thread: bool) -> R
 }
 
 fn call_soon(slf: *mut PyObject, args: Args) -> R<Obj> {
+    if core(slf).hooks.is_attached() {
+        crate::recording::watching::scheduled(core(slf));
+    }
     schedule(slf, args, "call_soon", true)
 }
 

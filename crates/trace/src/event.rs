@@ -10,6 +10,8 @@ pub type Key = u64;
 pub type Text = u32;
 /// In a `Name`'s text: the number below is that of a default name, "Task-12".
 pub const NUMBERED: Text = 1 << 31;
+/// In a `Callback`'s place: there is none, and the number below says why it runs, as a `Wake`'s cause does.
+pub const CALLED_BY: Place = 1 << 31;
 /// A place in the source in the recording's table; 0 is unknown.
 pub type Place = u32;
 /// A future, lock, queue or scope; 0 is none.
@@ -115,6 +117,14 @@ pub mod phase {
 pub mod scope {
     pub const CANCEL_SCOPE: u32 = 1;
     pub const NURSERY: u32 = 2;
+}
+
+/// What a `Release` is (its `c`).
+pub mod release {
+    /// A holder gives back what it has.
+    pub const RELEASED: u32 = 0;
+    /// An event was set, a condition notified, an item put: whoever waits for the object is woken, and nobody held it.
+    pub const SIGNAL: u32 = 1;
 }
 
 /// One entry, as it lies in memory and in files (little-endian).

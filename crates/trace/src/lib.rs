@@ -13,6 +13,7 @@
 //! | [`queries`] | any question about a recording, answered as JSON |
 //! | [`story`], [`graph`], [`timeline`] | the life of one task in sentences; who has to do with whom, as a picture; who did what when |
 //! | [`export`] | the same for other programs: Perfetto, Mermaid, SVG, lines of JSON, flame graphs |
+//! | [`warning`] | what is wrong with it, where, and what to write instead |
 //! | [`words`] | how is that said to people |
 //! | [`synthetic`] | recordings that were made up, for tests and benchmarks |
 //! | [`by_address`] | what is known of an address (a table that is asked at every event) |
@@ -37,6 +38,7 @@ pub mod synthetic;
 pub mod tables;
 pub mod tasks;
 pub mod timeline;
+pub mod warning;
 pub mod words;
 
 pub use recording::Recording;

@@ -10,8 +10,10 @@
 //! | waiting | `Wake`, or a step without one |
 //! | finished, failed, cancelled | nothing: whatever follows only counts |
 
+pub mod detect;
 pub mod groups;
 mod index;
+pub mod spins;
 pub mod task;
 mod tidy;
 pub mod totals;
@@ -19,8 +21,10 @@ pub mod totals;
 use sched::Nanos;
 
 use crate::by_number::ByNumber;
-use crate::event::{cause, outcome, phase, scope, step, Event, Key, Kind, Object, Place, Text, LOOP_SHIFT};
+use crate::event::{cause, outcome, phase, release, scope, step};
+use crate::event::{Event, Key, Kind, Object, Place, Text, CALLED_BY, LOOP_SHIFT};
 
+use detect::Detected;
 use groups::{Edge, Groups, NO_GROUP};
 use index::Index;
 use task::{flag, Cancel, Held, Holder, Outcomes, Scope, State, Task, WaitsFor, NEVER};
@@ -42,9 +46,9 @@ pub struct Warning {
     pub nanos: u64,
     pub place: Place,
     pub code: u32,
+    /// More about it.
+    pub text: Text,
 }
-
-const MOST_WARNINGS: usize = 10_000;
 
 #[derive(Default)]
 pub struct Model {
@@ -61,7 +65,7 @@ pub struct Model {
     groups: Groups,
     totals: Totals,
     outcomes: Outcomes,
-    warnings: Vec<Warning>,
+    detected: Detected,
     events: u64,
     /// Of a kind that only a newer Segue knows.
     unknown: u64,
@@ -106,7 +110,11 @@ impl Model {
             }
             Kind::Finish => self.finish(at, key, b, c),
             Kind::Unheard => self.unheard(at, key, c),
-            Kind::Callback => self.totals.callback(c, b).add(a),
+            Kind::Callback => {
+                let (place, by) = if b & CALLED_BY == 0 { (b, 0) } else { (0, b & !CALLED_BY) };
+                self.totals.callback(c, place).add(a);
+                self.detect_callback(at, a, c, by);
+            }
             Kind::ScopeOpen => {
                 let is_nursery = c == scope::NURSERY;
                 let opened = Scope { host: key, place: b, is_nursery, opened: at, closed: NEVER, caught: false };
@@ -119,17 +127,24 @@ impl Model {
                 }
             }
             Kind::Hold => {
+                // Who is given what it waits for takes it where it waits, not where the giver is.
+                let waits = self.task(key).filter(|task| task.state == State::Waiting && task.waits_for == a);
+                let place = waits.map_or(b, |task| task.wait_at);
                 let held = self.held.entry(a).or_default();
                 held.what = c;
-                held.holders.push(Holder { task: key, since: at, place: b });
+                held.holders.push(Holder { task: key, since: at, place });
+                self.detect_hold(key, a);
                 self.runs(key);
             }
-            Kind::Release => self.release(key, a),
-            Kind::Queue => self.totals.queue(a, c, b),
+            Kind::Release if c == release::SIGNAL => self.detected.signal(at, key, a, b),
+            Kind::Release => self.release(at, key, a),
+            Kind::Queue => {
+                self.totals.queue(a, c, b);
+                self.detected.grown(at, key, a, b, c);
+            }
             Kind::Warning => {
-                if self.warnings.len() < MOST_WARNINGS {
-                    self.warnings.push(Warning { at, task: key, nanos: a, place: b, code: c });
-                }
+                let text = self.whys.remove(&key).map_or(0, |why| why.text);
+                self.detected.raise(Warning { at, task: key, nanos: a, place: b, code: c, text });
             }
             Kind::Lost => {
                 self.lost = self.lost.saturating_add(a);
@@ -175,6 +190,7 @@ impl Model {
             0 => self.loops.first().map_or(1, |only| only.number),
             number => number,
         };
+        self.detected.spins.turn(waited);
         let of_loop = self.of_loop(number);
         of_loop.jobs += u64::from(jobs);
         of_loop.waited += u64::from(waited) * 1000;
@@ -212,7 +228,13 @@ impl Model {
     fn add(&mut self, at: Nanos, key: Key, parent: Key, place: Place, coroutine: Text, flags: u8) -> usize {
         let above = self.index.get(parent).map_or(NO_GROUP, |parent| self.tasks[parent].group);
         let group = self.groups.join(above, coroutine, place);
-        self.totals.code(coroutine, place).started += 1;
+        self.detected.spins.acts(parent);
+        let burst = (parent, self.index.get(parent).map_or(0, |parent| self.tasks[parent].steps));
+        let code = self.totals.code(coroutine, place);
+        code.started += 1;
+        code.bursts += u64::from(code.last_burst != burst);
+        code.last_burst = burst;
+        code.peak = code.peak.max(code.started.saturating_sub(code.finished + code.failed + code.cancelled));
         self.outcomes.add(task::Outcome::Pending, 1);
         let position = self.tasks.len();
         self.index.insert(key, position);
@@ -301,6 +323,7 @@ impl Model {
     }
 
     fn step(&mut self, at: Nanos, key: Key, took: Nanos, how: u32) {
+        self.detect_step(at, key, took, how);
         let position = match self.index.get(key) {
             // The last step of a task that is no longer kept.
             None if key == 0 || how == step::ENDS => return,
@@ -355,6 +378,7 @@ impl Model {
         (task.state, task.since) = (State::Waiting, at);
         (task.wait, task.waits_for, task.wait_what, task.wait_at) = (wait, on, what, place);
         task.flags |= flag::WAITED;
+        self.detect_wait(at, position);
     }
 
     fn wake(&mut self, at: Nanos, key: Key, by: Key, place: Place, why: u32) {
@@ -365,12 +389,21 @@ impl Model {
                 self.runs(by);
             }
         }
+        self.detected.spins.woken(why);
         let task = &mut self.tasks[position];
+        if why == cause::TIMER && task.state == State::Waiting {
+            self.detected.spins.timed(key, at.saturating_sub(task.since));
+        }
+        if by != key {
+            self.detected.spins.acts(by);
+        }
         task.wakes = task.wakes.saturating_add(1);
         (task.woken_by, task.woken_at, task.woken_by_cause) = (by, place, why.min(u32::from(u8::MAX)) as u8);
         self.totals.code(task.coroutine, task.started_at).wakes += 1;
         if task.state == State::Waiting {
             end_of_wait(&mut self.totals, task, at);
+            self.detect_end_of_wait(at, position);
+            let task = &mut self.tasks[position];
             (task.state, task.since, task.ready) = (State::Ready, at, at);
         }
     }
@@ -378,6 +411,7 @@ impl Model {
     fn cancel(&mut self, at: Nanos, key: Key, by: Key, place: Place, source: u32) {
         let why = self.whys.remove(&key).unwrap_or(Why { text: 0, scope: 0, place: 0 });
         let Some(position) = self.alive(at, key) else { return };
+        self.detect_cancel(at, position, by, source);
         if let Some(asker) = self.index.get(by) {
             self.groups.link(Edge::Cancelled, self.tasks[asker].group, self.tasks[position].group);
         }
@@ -438,12 +472,21 @@ impl Model {
         }
     }
 
-    fn release(&mut self, key: Key, object: Object) {
-        let Some(held) = self.held.get_mut(&object) else { return };
+    fn release(&mut self, at: Nanos, key: Key, object: Object) {
+        let held = self.held.get(&object);
+        let own = held.and_then(|held| held.holders.iter().position(|holder| holder.task == key));
+        if own.is_none() {
+            self.detected.hand_over(object);
+        }
+        if held.is_none() {
+            return;
+        }
         // asyncio lets any task release a lock.
-        let at = held.holders.iter().position(|holder| holder.task == key).unwrap_or(0);
-        if at < held.holders.len() {
-            held.holders.remove(at);
+        let place = own.unwrap_or(0);
+        self.detect_release(at, key, object, place);
+        let Some(held) = self.held.get_mut(&object) else { return };
+        if place < held.holders.len() {
+            held.holders.remove(place);
         }
         if held.holders.is_empty() {
             self.held.remove(&object);
@@ -499,8 +542,9 @@ impl Model {
         &self.outcomes
     }
 
+    /// As the recorder wrote them.
     pub fn warnings(&self) -> &[Warning] {
-        &self.warnings
+        &self.detected.raised
     }
 
     pub fn events(&self) -> u64 {

@@ -37,7 +37,7 @@ impl Recording {
             "graph" => graph::answer(self, &given),
             "timeline" => timeline::answer(self, &given),
             "search" => tasks::search(self, &given),
-            "warnings" => Ok(self.warnings()),
+            "warnings" => Ok(self.warnings_json()),
             "stats" => Ok(totals::stats(self)),
             _ => Err(Refused(format!("there is no question {question:?}"))),
         }
@@ -58,16 +58,12 @@ impl Recording {
             "damage": self.damage,
             "complete": self.is_complete,
             "live": self.is_live,
-            "warnings": self.warnings(),
+            "warnings": self.warnings_json(),
         });
         for name in ["program", "pid", "python", "started", "directory", "arguments", "flight"] {
             summary[name] = self.about.get(name).cloned().unwrap_or(Value::Null);
         }
         summary
-    }
-
-    fn warnings(&self) -> Value {
-        json!([])
     }
 }
 

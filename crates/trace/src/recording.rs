@@ -94,6 +94,16 @@ impl Recording {
         self.history.append(events);
     }
 
+    /// Adds what was written since the last time: the number of each loop, and its events. In the order in which they were written, all
+    /// loops together.
+    pub fn apply_loops(&mut self, loops: impl IntoIterator<Item = (u32, Vec<Event>)>) {
+        let of_loops = loops.into_iter();
+        let mut events: Vec<Event> =
+            of_loops.flat_map(|(number, events)| events.into_iter().map(move |event| event.in_loop(number))).collect();
+        events.sort_by_key(Event::written);
+        self.apply_all(events);
+    }
+
     /// The time is this, for what is still going on. Who records a running program says so before asking.
     pub fn tick(&mut self, now: Nanos) {
         self.now = self.now.max(now);

@@ -15,6 +15,7 @@ use crate::life::{Life, Span};
 use crate::model::task::{State, Task};
 use crate::queries::{self, task_json, Refused};
 use crate::recording::Recording;
+use crate::warning::Code;
 use crate::words;
 
 use repeat::{repetitions, Run, LONGEST_PERIOD};
@@ -140,6 +141,11 @@ fn units<'r>(recording: &'r Recording, task: &'r Task, position: usize) -> Vec<U
             // Beginning and end are told from what the model knows.
             Some(Kind::Finish) => why = None,
             Some(Kind::Spawn) if is_its_own => {}
+            Some(Kind::Warning) if Code::from_number(event.c).is_none() => {}
+            Some(Kind::Warning) => {
+                let what = What::Event(event, why.take());
+                units.push(Unit { at: event.at, nanos: 0, what });
+            }
             Some(
                 Kind::Spawn
                 | Kind::Cancel
@@ -148,8 +154,7 @@ fn units<'r>(recording: &'r Recording, task: &'r Task, position: usize) -> Vec<U
                 | Kind::Hold
                 | Kind::Release
                 | Kind::Queue
-                | Kind::Callback
-                | Kind::Warning,
+                | Kind::Callback,
             ) => units.push(Unit { at: event.at, nanos: took(event), what: What::Event(event, None) }),
             Some(Kind::Name) if event.at > task.begin && task.name != event.c => {
                 units.push(Unit { at: event.at, nanos: 0, what: What::Event(event, None) });

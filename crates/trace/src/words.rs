@@ -160,13 +160,15 @@ pub fn thing(what: &str) -> String {
         ("Semaphore" | "BoundedSemaphore", _) => "a semaphore",
         ("Limiter" | "CapacityLimiter", _) => "a limiter",
         ("Event", _) => "an event",
-        ("Condition", _) => "a condition",
+        ("Condition" | "ParkingLot", _) => "a condition",
         ("Barrier", _) => "the others at a barrier",
         ("Queue" | "LifoQueue" | "PriorityQueue", "get") => "an item from a queue",
         ("Queue" | "LifoQueue" | "PriorityQueue", "put") => "room in a queue",
         ("Queue" | "LifoQueue" | "PriorityQueue", "join") => "a queue to be worked off",
-        ("ReceiveChannel" | "Channel", "receive" | "get") => "an item from a channel",
-        ("SendChannel" | "Channel", "send" | "put") => "room in a channel",
+        ("MemoryReceiveChannel" | "ReceiveChannel" | "Channel", "receive" | "__anext__" | "get") => {
+            "an item from a channel"
+        }
+        ("MemorySendChannel" | "SendChannel" | "Channel", "send" | "put") => "room in a channel",
         ("Nursery" | "TaskGroup", _) | ("", "nursery" | "Nursery") => "the tasks of its nursery",
         ("", "gather") => "all tasks of a gather",
         ("", "future" | "Future") => "a future",

@@ -16,7 +16,8 @@ if TYPE_CHECKING:
 INJECT = os.path.join(os.path.dirname(os.path.abspath(__file__)), "inject")
 
 USAGE = """\
-usage: segue run [--report] [--explain] [--record FILE | --flight FOLDER] [python options] program [argument ...]
+usage: segue run [--report] [--explain] [--warn] [--record FILE | --flight FOLDER] [python options] program
+                 [argument ...]
 
 Runs a program as python would, with Segue's event loop under every asyncio.run in it.
 
@@ -34,6 +35,8 @@ options
   --explain                  when something fails and nobody handles it, say in which task, who awaited and
                              started that, what ran beside it and who cancelled it, instead of a traceback
                              (or SEGUE_EXPLAIN=1 in the environment; =all shows libraries' frames too)
+  --warn                     at exit, print what looks wrong, as a linter would: what blocked the loop,
+                             deadlocks, forgotten awaits, ... each with its line and its cure
   --record FILE              write down what every task does; look at it with `segue view FILE`
   --flight FOLDER            keep what every task did in the last seconds, and write it to a file in FOLDER when
                              a task fails and nobody handles it, the loop is blocked, or a signal comes
@@ -81,6 +84,7 @@ class CommandLine:
         self.explain = os.environ.get("SEGUE_EXPLAIN", "0") not in ("", "0")
         self.trio = False
         self.recording: dict[str, str] = {}  # as in _VARIABLES
+        self.warn = False
         self.help = False
         self.as_given: list[str] = []  # everything but Segue's own options
         self.flags: list[str] = []  # python's options before the target
@@ -97,6 +101,9 @@ class CommandLine:
                 del rest[0]
             elif rest[0] == "--explain":
                 self.explain = True
+                del rest[0]
+            elif rest[0] == "--warn":
+                self.warn = True
                 del rest[0]
             elif rest[0].partition("=")[0] in _VARIABLES and ("=" in rest[0] or len(rest) > 1):
                 option, equals, value = rest.pop(0).partition("=")
@@ -173,6 +180,10 @@ def main(argv: list[str]) -> int:
         os.environ.pop("_SEGUE_RECORD_OWNER", None)
     if "--flight" in line.recording:
         os.environ.pop("SEGUE_RECORD", None)
+    if line.warn:
+        os.environ["SEGUE_WARN"] = "1"
+    if "--record" in line.recording or line.warn:
+        os.environ["_SEGUE_RECORD_OWNER"] = str(os.getpid())  # which exec keeps
     if line.kind == "function" or any(letter in _WITHOUT_STARTUP_HOOK for letter in line.letters):
         _exec_from_c(line)
     _exec_with_startup_hook(line)

@@ -394,6 +394,9 @@ fn yielded(o: *mut PyObject, s: &TaskState, value: Obj) -> R<()> {
     let p = value.as_ptr();
     let g = globals();
     if value.is_none() {
+        if let Some(core) = s.future.core().filter(|core| core.hooks.is_attached()) {
+            crate::recording::yields(core, s);
+        }
         return schedule(o, s, None);
     }
     if p == o {

@@ -318,7 +318,7 @@ impl FlightRecorder {
         keep: usize,
         pause: f64,
     ) -> PyResult<Self> {
-        let session = Session::new(py, Keeps::Present, memory, information)?;
+        let session = Session::new(py, Keeps::Present, memory, information, None)?;
         let opened = Folder::open(&folder, program, keep).map_err(|e| os_error_at(&e, &folder))?;
         if signal != 0 {
             signals::install(signal)

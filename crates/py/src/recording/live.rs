@@ -22,6 +22,7 @@ use super::peek::{self, Layout, Peeked};
 use super::samples::{self, Sample, Samples};
 use super::session::{self, Whom};
 use super::thread::Thread;
+use super::watching::Watching;
 use super::words::Words;
 use crate::event_loop::{all_loops, LoopCore};
 use crate::progress::Doing;
@@ -64,7 +65,7 @@ pub fn tap(_core: &LoopCore, words: &Arc<Words>) -> Option<Writer> {
 pub fn attach(core: &LoopCore) {
     let Some(words) = words() else { return };
     if let Some(writer) = tap(core, &words) {
-        session::attach(core, writer, &words, None);
+        session::attach(core, writer, &words, None, Watching::default(), Arc::default());
     }
 }
 

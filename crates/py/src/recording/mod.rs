@@ -17,15 +17,20 @@
 //! | [`attached`] | what of that needs the GIL |
 //! | [`peek`] | the tasks read as memory, where native code holds the GIL |
 //! | [`memory`] | ... Python's objects in it |
+//! | [`watching`] | what only the objects themselves know, for warnings |
+//! | [`blocking`] | what blocks the loop, told while it does |
+//! | [`in_memory`] | the tasks of a recording that runs, to be asked |
 //! | [`opened`] | a file that was recorded, with answers to questions about it |
 //!
 //! What the events are: `docs/design/recording.md`. `segue run --report` has a log of its own (`recorder.rs`).
 
 pub mod attached;
+pub mod blocking;
 mod client;
 pub mod figures;
 pub mod flight;
 pub mod flight_signal;
+pub mod in_memory;
 pub mod listen;
 pub mod live;
 mod memory;
@@ -36,6 +41,7 @@ mod samples;
 pub mod session;
 pub mod sink;
 mod thread;
+pub mod watching;
 pub mod words;
 
 use std::rc::Rc;
@@ -44,6 +50,7 @@ use pyo3::ffi::PyObject;
 use pyo3::prelude::*;
 use sched::{CancelSource, Doing};
 use trace::event::{Kind, NUMBERED};
+use trace::warning;
 
 use crate::cancellation::{self, Cancellation};
 use crate::event_loop::LoopCore;
@@ -78,6 +85,7 @@ pub fn spawned(core: &LoopCore, o: *mut PyObject, s: &TaskState) {
     let coroutine = words.coroutine(&s.coro.obj_or_none());
     core.hooks.spawn(s.id.get(), place, coroutine);
     named(core, s);
+    watching::spawned(&sink, place);
 }
 
 /// A task has got a name. One that is named after its function has none of its own.
@@ -135,6 +143,7 @@ pub fn waits(core: &LoopCore, s: &TaskState, on: *mut PyObject) {
     };
     let (object, place, what) = waits_for(&sink, s, on);
     core.hooks.wait(id, on_task, object, place, what);
+    watching::waits(&sink, s);
 }
 
 fn task_number(o: *mut PyObject) -> u64 {
@@ -149,14 +158,24 @@ fn task_number(o: *mut PyObject) -> u64 {
 fn waits_for(sink: &Sink, s: &TaskState, on: *mut PyObject) -> (u64, u32, u32) {
     let words = &sink.words;
     let (place, inside) = words.waits_at(s.coro.get());
-    let (object, what) = if wait::is_wait(on) {
+    let (object, what) = if let Some(wanted) = sink.watching.wanted(s.id.get()) {
+        wanted
+    } else if wait::is_wait(on) {
         // SAFETY: just checked.
         let wait = unsafe { wait::state(on) };
-        (wait.object() as u64, words.own(wait.operation_name()))
+        (number(wait.object()), words.own(wait.operation_name()))
     } else {
         (on as u64, if inside != 0 { inside } else { words.class_of(on) })
     };
     (object, place, what)
+}
+
+/// A task lets others run and waits for nothing.
+#[cold]
+pub fn yields(core: &LoopCore, s: &TaskState) {
+    if let Some(sink) = sink(core) {
+        watching::yields(&sink, s);
+    }
 }
 
 /// A task was asked to cancel; `cause` is the scope's or the request's [`Cancellation`], where there is one.
@@ -166,6 +185,8 @@ pub fn cancelled(core: &LoopCore, s: &TaskState, source: CancelSource, cause: Op
     let py = unsafe { Python::assume_attached() };
     let mut place = 0;
     if let Some(sink) = sink(core) {
+        let scope = cause.filter(|_| source.is_scoped()).map_or(0, |cause| cause.as_ptr() as u64);
+        watching::cancelled(&sink, s, scope);
         match cause.and_then(|cause| Cancellation::of(py, cause)) {
             Some(info) => {
                 place = info.place_text(py).map_or(0, |text| sink.words.place(&text));
@@ -183,7 +204,11 @@ pub fn cancelled(core: &LoopCore, s: &TaskState, source: CancelSource, cause: Op
 #[cold]
 pub fn finished(core: &LoopCore, s: &TaskState, how: u64, exc: Option<&Obj>) {
     let mut place = 0;
-    if let (Some(sink), Some(exc)) = (sink(core), exc) {
+    let sink = sink(core);
+    if let Some(sink) = &sink {
+        watching::finished(sink, s, how, exc);
+    }
+    if let (Some(sink), Some(exc)) = (sink, exc) {
         match words_about(&sink, exc) {
             Ok((text, at)) => {
                 place = at;
@@ -231,18 +256,73 @@ pub fn tell_releases(s: &TaskState, object: *mut PyObject) {
     }
 }
 
+/// The same of whoever may be a task of ours, or of the task that runs now.
+#[inline(always)]
+pub fn tell_task_holds(task: *mut PyObject, object: *mut PyObject, what: &'static str) {
+    if future::is_task(task) {
+        // SAFETY: just checked.
+        tell_holds(unsafe { task::state(task) }, object, what);
+    }
+}
+
+#[inline(always)]
+pub fn tell_task_releases(task: *mut PyObject, object: *mut PyObject) {
+    if future::is_task(task) {
+        // SAFETY: just checked.
+        tell_releases(unsafe { task::state(task) }, object);
+    }
+}
+
+#[inline(always)]
+pub fn tell_running_holds(object: *mut PyObject, what: &'static str) {
+    if session::is_on() {
+        watching::running_holds(number(object), what);
+    }
+}
+
+#[inline(always)]
+pub fn tell_running_releases(object: *mut PyObject) {
+    if session::is_on() {
+        watching::running_releases(number(object));
+    }
+}
+
+/// Those who wait for the object may go on: an event was set, a condition notified.
+#[inline(always)]
+pub fn tell_signal(object: *mut PyObject) {
+    if session::is_on() {
+        watching::running_signals(number(object));
+    }
+}
+
+/// The same of an item that was put into a queue; `items` are in it now, if it has no bound.
+#[inline(always)]
+pub fn tell_put(object: *mut PyObject, items: usize) {
+    if session::is_on() {
+        watching::running_signals(number(object));
+        if items >= 16 && items.is_power_of_two() {
+            watching::running_queue(number(object), items as u32);
+        }
+    }
+}
+
+/// The number of one of Segue's own locks, events, channels and so on.
+pub fn number(object: *mut PyObject) -> u64 {
+    warning::OWN | object as u64
+}
+
 #[cold]
 fn holds(core: &LoopCore, s: &TaskState, object: *mut PyObject, what: &'static str) {
     if let Some(sink) = sink(core) {
         let place = here(core, &sink);
-        sink.push(Kind::Hold, sink.key(s.id.get()), object as u64, place, sink.words.own(what));
+        sink.push(Kind::Hold, sink.key(s.id.get()), number(object), place, sink.words.own(what));
     }
 }
 
 #[cold]
 fn releases(core: &LoopCore, s: &TaskState, object: *mut PyObject) {
     if let Some(sink) = sink(core) {
-        sink.push(Kind::Release, sink.key(s.id.get()), object as u64, 0, 0);
+        sink.push(Kind::Release, sink.key(s.id.get()), number(object), 0, 0);
     }
 }
 
@@ -273,7 +353,12 @@ pub fn doing(job: &Job) -> Doing {
 pub fn callback_name(core: &LoopCore, job: &Job) -> u32 {
     let Some(sink) = sink(core) else { return 0 };
     let words = &sink.words;
-    let of_handle = |o: &Obj| words.callable(handle::Handle::of(o).callback_ptr());
+    let of_handle = |o: &Obj| {
+        let callback = handle::Handle::of(o).callback_ptr();
+        let name = words.callable(callback);
+        watching::calls(&sink, name, callback);
+        name
+    };
     match job {
         Job::Handle(o) | Job::Timer(o) => of_handle(o),
         Job::Callback { call, .. } => words.callable(call.as_ptr()),

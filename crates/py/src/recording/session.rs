@@ -11,7 +11,7 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
-use pyo3::exceptions::{PyRuntimeError, PyValueError};
+use pyo3::exceptions::{PyLookupError, PyRuntimeError, PyValueError};
 use pyo3::prelude::*;
 use pyo3::types::PyDict;
 use sched::{Clock, Instrument};
@@ -19,10 +19,13 @@ use trace::event::{phase, Event, Kind};
 use trace::file;
 use trace::ring::{self, Counts, Reader, View};
 
+use super::blocking::{self, Busy, Watched};
 use super::figures::Figures;
+use super::in_memory::InMemory;
 use super::live;
 use super::present::Present;
 use super::sink::Sink;
+use super::watching::{self, Watching};
 use super::words::Words;
 use crate::event_loop::{all_loops, LoopCore};
 use crate::raw::obj::os_error;
@@ -42,6 +45,8 @@ pub enum Keeps {
     Newest,
     /// A thread keeps the newest, and wants to know what the loops do right now.
     Present,
+    /// A thread keeps the tasks, to be asked about.
+    Tasks,
 }
 
 pub struct Session {
@@ -50,6 +55,13 @@ pub struct Session {
     /// Bytes for each loop's ring.
     memory: usize,
     pub information: String,
+    /// `segue._watch.watch.Watch`, which knows what only objects know.
+    watch: Option<Py<PyAny>>,
+    watched: Arc<Watched>,
+    /// What `Keeps::Tasks` keeps.
+    live: Option<InMemory>,
+    /// What is told when there is no loop any more.
+    late: Mutex<Vec<Event>>,
     loops: Mutex<Vec<Tap>>,
     /// Of loops that are gone, and no longer among them.
     gone: Mutex<Counts>,
@@ -60,7 +72,7 @@ pub struct Session {
     stop: Condvar,
     /// What went wrong with the file; the recording goes on and is lost from there.
     failure: Mutex<Option<io::Error>>,
-    is_over: AtomicBool,
+    is_over: Arc<AtomicBool>,
 }
 
 /// One loop's ring, seen from outside of it.
@@ -69,9 +81,18 @@ struct Tap {
     reader: Option<Reader>,
     view: View,
     present: Option<Arc<Present>>,
+    busy: Arc<Busy>,
 }
 
 static CURRENT: Mutex<Option<Arc<Session>>> = Mutex::new(None);
+/// There is one.
+static IS_ON: AtomicBool = AtomicBool::new(false);
+
+/// Whether a recording runs.
+#[inline(always)]
+pub fn is_on() -> bool {
+    IS_ON.load(Ordering::Relaxed)
+}
 
 /// Nothing that holds one of these locks can panic.
 pub fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
@@ -89,7 +110,13 @@ pub fn with_thread() -> Option<Arc<Session>> {
 
 impl Session {
     /// Raises RuntimeError if one runs already, ValueError if `memory` is too little.
-    pub fn new(py: Python<'_>, keeps: Keeps, memory: usize, information: String) -> PyResult<Arc<Session>> {
+    pub fn new(
+        py: Python<'_>,
+        keeps: Keeps,
+        memory: usize,
+        information: String,
+        watch: Option<Py<PyAny>>,
+    ) -> PyResult<Arc<Session>> {
         if memory < LEAST {
             return Err(PyValueError::new_err(format!(
                 "a recording needs at least {LEAST} bytes of memory, not {memory}"
@@ -103,7 +130,11 @@ impl Session {
             keeps,
             // Of what is kept elsewhere, the rings hold only the newest.
             memory: if keeps == Keeps::Present { memory / 4 } else { memory },
+            live: (keeps == Keeps::Tasks).then(|| InMemory::new(&information)),
             information,
+            watch,
+            watched: Arc::default(),
+            late: Mutex::default(),
             loops: Mutex::default(),
             gone: Mutex::default(),
             figures: OnceLock::new(),
@@ -111,13 +142,18 @@ impl Session {
             stopped: Mutex::new(false),
             stop: Condvar::new(),
             failure: Mutex::new(None),
-            is_over: AtomicBool::new(false),
+            is_over: Arc::default(),
         }))
     }
 
     /// It is the recording that runs: all loops that there are, and that are made from now on, tell it.
     pub fn begin(self: &Arc<Self>, py: Python<'_>) -> PyResult<()> {
+        if self.watch.is_some() {
+            blocking::start(self.watched.clone(), self.is_over.clone())?;
+            blocking::want_audit_events()?;
+        }
         *locked(&CURRENT) = Some(self.clone());
+        IS_ON.store(true, Ordering::Relaxed);
         for (core, loop_) in all_loops() {
             // SAFETY: the loop object is held, and the core is in it.
             let core: &LoopCore = unsafe { &*core };
@@ -141,6 +177,8 @@ impl Session {
             detach(core);
             live::attach(core);
         }
+        blocking::forget_audit_events();
+        IS_ON.store(false, Ordering::Relaxed);
         true
     }
 
@@ -156,17 +194,27 @@ impl Session {
             let view = reader.view();
             (writer, Some(reader), view)
         };
-        locked(&self.loops).push(Tap { number: number as u32, reader, view, present: present.clone() });
+        let busy = Arc::<Busy>::default();
+        let tap = Tap { number: number as u32, reader, view, present: present.clone(), busy: busy.clone() };
+        locked(&self.loops).push(tap);
+        // SAFETY: attached.
+        let py = unsafe { Python::assume_attached() };
+        let watch = self.watch.as_ref().map(|watch| Obj::from(watch.bind(py).clone()));
+        self.watched.add(&busy);
         // Whoever looks at the program goes on looking.
         detach(core);
-        let sink = attach(core, writer, &self.words, present);
+        let sink = attach(core, writer, &self.words, present, Watching::new(watch), busy);
         sink.tell_also(live::tap(core, &self.words));
     }
 
     /// Gives all events that there are now to `take`, with their loop's number.
     pub fn drain(&self, mut take: impl FnMut(u32, &[trace::event::Event])) {
         let figures = self.figures.get();
-        locked(&self.loops).retain_mut(|Tap { number, reader, .. }| {
+        let late = std::mem::take(&mut *locked(&self.late));
+        if !late.is_empty() {
+            take(1, &late);
+        }
+        locked(&self.loops).retain_mut(|Tap { number, reader, busy, .. }| {
             let Some(reader) = reader else { return true };
             // In this order: what was written before the loop went is taken.
             let is_last = reader.is_closed();
@@ -176,6 +224,10 @@ impl Session {
                     figures.take(*number, events);
                 }
             });
+            let found = busy.take_old();
+            if !found.is_empty() {
+                take(*number, &found);
+            }
             if is_last {
                 add(&mut locked(&self.gone), reader.counts());
             }
@@ -242,8 +294,18 @@ pub fn words() -> Option<Arc<Words>> {
 }
 
 /// The loop's events go into this ring from now on.
-pub fn attach(core: &LoopCore, writer: ring::Writer, words: &Arc<Words>, present: Option<Arc<Present>>) -> Rc<Sink> {
-    let sink = Rc::new(Sink::new(writer, words.clone(), core.progress.number, present));
+pub fn attach(
+    core: &LoopCore,
+    writer: ring::Writer,
+    words: &Arc<Words>,
+    present: Option<Arc<Present>>,
+    watching: Watching,
+    busy: Arc<Busy>,
+) -> Rc<Sink> {
+    let sink = Rc::new(Sink::new(writer, words.clone(), core.progress.number, present, watching, busy));
+    if core.is_running() {
+        sink.busy.runs_here(true);
+    }
     let old = core.sink.replace(Some(sink.clone()));
     debug_assert!(old.is_none());
     core.hooks.attach(sink.clone());
@@ -254,13 +316,31 @@ pub fn attach(core: &LoopCore, writer: ring::Writer, words: &Arc<Words>, present
 #[cold]
 pub fn loop_phase(core: &LoopCore, phase: u32) {
     if let Some(sink) = super::sink(core) {
+        sink.busy.runs_here(phase == trace::event::phase::RUNS);
         sink.push(Kind::Loop, 0, sink.loop_number(), 0, phase);
+    }
+}
+
+/// Of the recording that runs.
+pub fn watch_and_words(py: Python<'_>) -> Option<(Py<PyAny>, Arc<Words>)> {
+    let session = current()?;
+    Some((session.watch.as_ref()?.clone_ref(py), session.words.clone()))
+}
+
+/// Words and then an event for the recording that runs, if one does, from outside of its loops.
+pub fn tell_late(events: impl FnOnce(&Words) -> Vec<Event>) {
+    if let Some(session) = current() {
+        let events = events(&session.words);
+        locked(&session.late).extend(events);
     }
 }
 
 pub fn detach(core: &LoopCore) {
     let old = core.sink.replace(None);
     if let Some(old) = &old {
+        if old.busy.has_found() {
+            old.push_found();
+        }
         core.hooks.detach(&(old.clone() as Rc<dyn Instrument>));
     }
     drop(old);
@@ -318,7 +398,7 @@ pub fn note_held(core: &LoopCore, tasks: &[Bound<'_, PyAny>], whom: Whom) {
         let s = unsafe { task::state(task.as_ptr()) };
         for lot in s.lots() {
             let (at, what) = (core.progress.began(), sink.words.own("Lock"));
-            whom.tell(&sink, Event::new(Kind::Hold, at, sink.key(s.id.get()), lot.as_ptr() as u64, 0, what));
+            whom.tell(&sink, Event::new(Kind::Hold, at, sink.key(s.id.get()), super::number(lot.as_ptr()), 0, what));
         }
     }
 }
@@ -408,6 +488,27 @@ fn empty_into(session: &Session, out: &mut Out) -> io::Result<()> {
     out.writer.flush()
 }
 
+/// Into the model in memory.
+fn empty_into_memory(session: &Session, live: &InMemory) {
+    let mut loops = Vec::new();
+    session.drain(|number, events| loops.push((number, events.to_vec())));
+    live.take(&session.words, loops);
+}
+
+fn run_in_memory(session: &Session, live: &InMemory) {
+    loop {
+        let stopped = locked(&session.stopped);
+        let stopped = match *stopped {
+            true => true,
+            false => *session.stop.wait_timeout(stopped, PAUSE).unwrap_or_else(PoisonError::into_inner).0,
+        };
+        empty_into_memory(session, live);
+        if stopped {
+            return live.ends();
+        }
+    }
+}
+
 fn run(session: &Session, mut out: Out) {
     loop {
         let stopped = locked(&session.stopped);
@@ -440,21 +541,37 @@ pub struct Recording {
 #[pymethods]
 impl Recording {
     /// Begins a recording of all loops that there are and that are made meanwhile: into the file `path` or, if that is
-    /// None, of the last events only, `memory` bytes of them for each loop. `information` is JSON about the program.
+    /// None, of the last events only, `memory` bytes of them for each loop, or, if `live`, of the tasks in memory, to be asked
+    /// about. `information` is JSON about the program, `watch` is a `segue._watch.watch.Watch`.
     ///
     /// Raises RuntimeError if one runs already, OSError if the file can't be written.
     #[new]
-    #[pyo3(signature = (path, memory, information))]
-    fn new(py: Python<'_>, path: Option<std::path::PathBuf>, memory: usize, information: String) -> PyResult<Self> {
-        let keeps = if path.is_none() { Keeps::Newest } else { Keeps::All };
-        let session = Session::new(py, keeps, memory, information)?;
+    #[pyo3(signature = (path, memory, information, watch = None, live = false))]
+    fn new(
+        py: Python<'_>,
+        path: Option<std::path::PathBuf>,
+        memory: usize,
+        information: String,
+        watch: Option<Py<PyAny>>,
+        live: bool,
+    ) -> PyResult<Self> {
+        let keeps = match path {
+            Some(_) => Keeps::All,
+            None if live => Keeps::Tasks,
+            None => Keeps::Newest,
+        };
+        let session = Session::new(py, keeps, memory, information, watch)?;
+        let named = || std::thread::Builder::new().name("segue-recorder".into());
         let thread = match &path {
+            None if live => {
+                let session = session.clone();
+                Some(named().spawn(move || session.live.iter().for_each(|live| run_in_memory(&session, live)))?)
+            }
             None => None,
             Some(path) => {
                 let out = File::create(path).and_then(|file| Out::new(file, &session.information));
                 let (out, session) = (out.map_err(|e| os_error_at(&e, path))?, session.clone());
-                let thread = std::thread::Builder::new().name("segue-recorder".into());
-                Some(thread.spawn(move || run(&session, out))?)
+                Some(named().spawn(move || run(&session, out))?)
             }
         };
         session.begin(py)?;
@@ -501,6 +618,20 @@ impl Recording {
         .map_err(|e| os_error_at(&e, &path))
     }
 
+    /// The answer to a question (`trace::queries`) about the tasks so far, as JSON; for recordings that are `live`. Raises LookupError
+    /// for what can't be answered, RuntimeError if it isn't live.
+    #[pyo3(signature = (question, arguments = "{}"))]
+    fn answer(&self, py: Python<'_>, question: &str, arguments: &str) -> PyResult<String> {
+        let Some(live) = &self.session.live else {
+            return Err(PyRuntimeError::new_err(
+                "this recording isn't kept in memory: it can't be asked while it runs",
+            ));
+        };
+        let arguments = serde_json::from_str(arguments).map_err(|e| PyValueError::new_err(e.to_string()))?;
+        let answer = py.detach(|| live.answer(question, &arguments));
+        answer.map_err(|refused| PyLookupError::new_err(refused.0))
+    }
+
     /// `{"written", "lost", "overwritten"}`: events so far, those that found no room, those that were overwritten.
     fn counts<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyDict>> {
         self.session.counts_dict(py)
@@ -528,6 +659,7 @@ pub fn forget(_py: Python<'_>) {
     super::flight_signal::uninstall();
     live::forget();
     // The thread is the parent's, and so is what it may have locked: nothing of it is touched or dropped here.
+    IS_ON.store(false, Ordering::Relaxed);
     if let Ok(mut current) = CURRENT.try_lock() {
         std::mem::forget(current.take());
     }
@@ -536,6 +668,7 @@ pub fn forget(_py: Python<'_>) {
 pub fn add_to(m: &Bound<'_, PyModule>) -> PyResult<()> {
     m.add_class::<Recording>()?;
     m.add_class::<super::flight::FlightRecorder>()?;
+    watching::add_to(m)?;
     m.add_class::<super::opened::OpenedRecording>()?;
     super::figures::add_to(m)?;
     m.add_function(wrap_pyfunction!(super::opened::synthetic, m)?)?;

@@ -7,10 +7,12 @@ use std::sync::Arc;
 
 use net::clock::Counter;
 use sched::{Clock, Instrument, Kind as Told, Nanos};
-use trace::event::{cause, Event, Key, Kind, LOOP_SHIFT};
+use trace::event::{cause, Event, Key, Kind, CALLED_BY, LOOP_SHIFT};
 use trace::ring::Writer;
 
+use super::blocking::Busy;
 use super::present::Present;
+use super::watching::{self, Watching};
 use super::words::Words;
 
 pub struct Sink {
@@ -37,10 +39,20 @@ pub struct Sink {
     is_closing: Cell<bool>,
     /// What is told while it goes on, if somebody looks.
     pub present: Option<Arc<Present>>,
+    pub watching: Watching,
+    /// What runs, for the watchdog.
+    pub busy: Arc<Busy>,
 }
 
 impl Sink {
-    pub fn new(ring: Writer, words: Arc<Words>, loop_number: u64, present: Option<Arc<Present>>) -> Sink {
+    pub fn new(
+        ring: Writer,
+        words: Arc<Words>,
+        loop_number: u64,
+        present: Option<Arc<Present>>,
+        watching: Watching,
+        busy: Arc<Busy>,
+    ) -> Sink {
         let clock = Counter::default();
         let now = clock.now();
         Sink {
@@ -59,6 +71,8 @@ impl Sink {
             is_between: Cell::new(false),
             is_closing: Cell::new(false),
             present,
+            watching,
+            busy,
         }
     }
 
@@ -129,6 +143,21 @@ impl Sink {
         let now = if self.is_closing.get() { self.told_until.get() } else { self.clock.now() };
         self.ring.push(Event::new(kind, now, task, a, b, c));
     }
+
+    /// What ran is over.
+    #[inline(always)]
+    fn rests(&self) {
+        self.busy.ends();
+        if self.busy.has_found() {
+            self.push_found();
+        }
+    }
+
+    /// What the watchdog has found meanwhile.
+    #[cold]
+    pub fn push_found(&self) {
+        self.busy.take_found().into_iter().for_each(|event| self.ring.push(event));
+    }
 }
 
 /// A recording's ring and, while somebody looks at the running program, that of who looks.
@@ -169,12 +198,16 @@ impl Instrument for Sink {
                 if let Some(present) = &self.present {
                     present.step_begins(began, task);
                 }
+                self.busy.begins(began, task);
             }
             Told::StepEnd => {
                 let (began, now) = (self.step_began.get(), self.end());
+                self.rests();
                 self.ring.push(Event::new(Kind::Step, began, task, now - began, 0, told.detail as u32));
                 if told.other != 0 {
-                    self.step_began.set(self.outer_steps.borrow_mut().pop().unwrap_or(now));
+                    let outer = self.outer_steps.borrow_mut().pop().unwrap_or(now);
+                    self.step_began.set(outer);
+                    self.busy.begins(outer, self.key(told.other));
                     self.is_between.set(false);
                 }
                 if let Some(present) = &self.present {
@@ -185,6 +218,7 @@ impl Instrument for Sink {
                 }
             }
             Told::Wake => {
+                watching::check_thread(self, "A future's result was set or its task woken: that");
                 let cause = if told.other != 0 { cause::TASK } else { self.doing.get() };
                 let now = if self.is_closing.get() { self.told_until.get() } else { self.clock.now() };
                 self.ring.push(Event::new(Kind::Wake, now, task, self.key(told.other), told.site, cause));
@@ -203,13 +237,17 @@ impl Instrument for Sink {
             }
             Told::Callback => {
                 self.doing.set(told.detail as u32);
-                self.callback_began.set(self.begin());
+                let began = self.begin();
+                self.callback_began.set(began);
                 self.in_callback.set(true);
+                self.busy.begins(began, 0);
             }
             Told::CallbackEnd => {
                 self.in_callback.set(false);
                 let (began, now) = (self.callback_began.get(), self.end());
-                self.ring.push(Event::new(Kind::Callback, began, self.base, now - began, 0, told.extra));
+                self.rests();
+                let by = CALLED_BY | self.doing.get();
+                self.ring.push(Event::new(Kind::Callback, began, self.base, now - began, by, told.extra));
                 self.doing.set(cause::CALLBACK);
             }
             Told::Turn => {

@@ -183,6 +183,25 @@ impl Words {
         self.named(class.cast(), || class_name(class))
     }
 
+    /// Where the code of a Python function begins, as "file:line function"; "" for what is none.
+    pub fn begins_at(&self, o: *mut PyObject) -> String {
+        if o.is_null() {
+            return String::new();
+        }
+        let function = function_of_method(o).unwrap_or(o);
+        // SAFETY: alive; a function's code is borrowed from it.
+        let code = unsafe {
+            if ffi::PyFunction_Check(function) == 0 {
+                return String::new();
+            }
+            ffi::PyFunction_GetCode(function)
+        };
+        // SAFETY: attached; alive.
+        let line = unsafe { Bound::from_borrowed_ptr(Python::assume_attached(), code) };
+        let Ok(line) = line.getattr("co_firstlineno") else { return String::new() };
+        format!("{}:{line} {}", attribute_text(code, "co_filename"), attribute_text(code, "co_qualname"))
+    }
+
     /// What a callback is called: "Class.method", "function", or the type of what is neither.
     pub fn callable(&self, o: *mut PyObject) -> Text {
         if o.is_null() {

@@ -24,6 +24,7 @@ use super::{errors, exception, of, raise, statistics, to_python, Exit};
 use crate::job::{visit_obj, visit_raw};
 use crate::raw::obj::{call, raise_object, Raised};
 use crate::raw::{Obj, Slot, R};
+use crate::recording;
 
 /// What both ends share.
 #[pyclass(frozen, module = "segue._core")]
@@ -161,6 +162,22 @@ impl End {
         }
     }
 
+    /// As `Channel::try_send`, and told to a recording.
+    fn try_send(&self, take: impl FnOnce() -> Obj) -> R<bool> {
+        let channel = self.open_channel()?;
+        let is_sent = channel.try_send(take)?;
+        if is_sent {
+            let items = if channel.room.is_infinite() { channel.items.borrow().len() } else { 0 };
+            recording::tell_put(self.channel.get(), items);
+        }
+        Ok(is_sent)
+    }
+
+    /// The wait stands in the channel's queue: a recording says which channel.
+    fn stands_in(&self, wait: &Wait) {
+        wait.queue.set(self.channel.obj_or_none());
+    }
+
     fn repr(&self, kind: &str, at: *mut ffi::PyObject) -> String {
         format!("<{kind} channel at {:#x}, using buffer at {:#x}>", at as usize, self.channel.get() as usize)
     }
@@ -194,11 +211,12 @@ fn sender_of(wait: &Wait) -> &MemorySendChannel {
 }
 
 fn attempt_to_send(wait: &Wait) -> R<Option<Obj>> {
-    let channel = sender_of(wait).end.open_channel()?;
-    if channel.try_send(|| wait.payload.take().unwrap_or_else(Obj::none))? {
+    let end = &sender_of(wait).end;
+    if end.try_send(|| wait.payload.take().unwrap_or_else(Obj::none))? {
         return Ok(Some(Obj::none()));
     }
-    channel.senders.push(wait);
+    end.stands_in(wait);
+    end.channel().senders.push(wait);
     Ok(None)
 }
 
@@ -207,7 +225,7 @@ impl MemorySendChannel {
     /// Send `value` if that needs no waiting; else WouldBlock. ClosedResourceError if this end is closed, BrokenResourceError if
     /// nobody can receive any more.
     fn send_nowait(&self, value: Bound<'_, PyAny>) -> PyResult<()> {
-        match self.end.open_channel()?.try_send(|| Obj::from(value))? {
+        match self.end.try_send(|| Obj::from(value))? {
             true => Ok(()),
             false => Err(raise(&errors()?.would_block, None).into()),
         }
@@ -323,9 +341,11 @@ fn receiver_of(wait: &Wait) -> &MemoryReceiveChannel {
 }
 
 fn attempt_to_receive(wait: &Wait) -> R<Option<Obj>> {
-    let channel = receiver_of(wait).end.open_channel()?;
+    let end = &receiver_of(wait).end;
+    let channel = end.open_channel()?;
     let value = channel.try_receive()?;
     if value.is_none() {
+        end.stands_in(wait);
         channel.receivers.push(wait);
     }
     Ok(value)

@@ -12,6 +12,7 @@ use super::wait::{self, Checkpoint, Operation, Wait};
 use super::waiters::{wait_of, Waiters};
 use super::{of, statistics, to_python};
 use crate::raw::{Obj, R};
+use crate::recording;
 
 /// Something that happens once; it cannot be undone. Waiting for what has happened is a checkpoint only.
 #[pyclass(frozen, module = "segue", weakref)]
@@ -60,9 +61,11 @@ impl Event {
     }
 
     /// Let it happen: everybody who waits is woken.
-    fn set(&self) -> PyResult<()> {
-        self.happened.set(true);
-        for wait in self.waiters.take_all() {
+    fn set(slf: &Bound<'_, Self>) -> PyResult<()> {
+        let this = slf.get();
+        recording::tell_signal(slf.as_ptr());
+        this.happened.set(true);
+        for wait in this.waiters.take_all() {
             wait_of(&wait).wake(Obj::none())?;
         }
         Ok(())

@@ -16,6 +16,7 @@ use super::{current_task, errors, leave_now, of, raise, statistics, to_python, E
 use crate::job::visit_raw;
 use crate::raw::obj::{runtime_error, Raised};
 use crate::raw::{Obj, Slot, R};
+use crate::recording;
 
 /// A sack of tokens: every borrower (by default the task) can have one, and waits while there is none.
 ///
@@ -50,6 +51,7 @@ fn borrower(wait: &Wait) -> Obj {
 fn attempt(wait: &Wait) -> R<Option<Obj>> {
     let limiter = owner(wait);
     if limiter.try_acquire(&borrower(wait))? {
+        recording::tell_task_holds(borrower(wait).as_ptr(), wait.owner.get(), NAME);
         return Ok(Some(Obj::none()));
     }
     limiter.waiters.push(wait);
@@ -63,11 +65,14 @@ fn leave(wait: &Wait) {
 fn undo(wait: &Wait, _: Obj) -> R<()> {
     let limiter = owner(wait);
     if limiter.give_back(&borrower(wait))? {
+        recording::tell_task_releases(borrower(wait).as_ptr(), wait.owner.get());
         limiter.wake_waiters()?;
     }
     Ok(())
 }
 
+/// As recordings name it.
+const NAME: &str = "CapacityLimiter";
 const TWICE: &str = "this borrower is already holding one of this CapacityLimiter's tokens";
 
 impl CapacityLimiter {
@@ -128,6 +133,7 @@ impl CapacityLimiter {
                 continue;
             }
             self.add(&borrower)?;
+            recording::tell_task_holds(borrower.as_ptr(), next.owner.get(), NAME);
             next.wake(Obj::none())?;
         }
         Ok(())
@@ -137,11 +143,13 @@ impl CapacityLimiter {
         Ok(to_python(slf.py(), &wait::new(&ACQUIRE, slf.as_ptr(), borrower)?))
     }
 
-    fn release_for(&self, borrower: &Obj) -> PyResult<()> {
-        if !self.give_back(borrower)? {
+    fn release_for(slf: &Bound<'_, Self>, borrower: &Obj) -> PyResult<()> {
+        let this = slf.get();
+        if !this.give_back(borrower)? {
             return Err(runtime_error("this borrower isn't holding any of this CapacityLimiter's tokens").into());
         }
-        Ok(self.wake_waiters()?)
+        recording::tell_task_releases(borrower.as_ptr(), slf.as_ptr());
+        Ok(this.wake_waiters()?)
     }
 
     fn number(py: Python<'_>, n: f64) -> PyResult<Py<PyAny>> {
@@ -196,15 +204,19 @@ impl CapacityLimiter {
     }
 
     /// Take a token if that needs no waiting; else WouldBlock. RuntimeError if the task has one.
-    fn acquire_nowait(&self, py: Python<'_>) -> PyResult<()> {
+    fn acquire_nowait(slf: &Bound<'_, Self>) -> PyResult<()> {
         let task = current_task("CapacityLimiter.acquire_nowait()")?;
-        self.acquire_on_behalf_of_nowait(task.bound(py))
+        Self::acquire_on_behalf_of_nowait(slf, task.bound(slf.py()))
     }
 
     /// The same for another borrower: any object that can be hashed.
-    fn acquire_on_behalf_of_nowait(&self, borrower: Bound<'_, PyAny>) -> PyResult<()> {
-        match self.try_acquire(&Obj::from(borrower))? {
-            true => Ok(()),
+    fn acquire_on_behalf_of_nowait(slf: &Bound<'_, Self>, borrower: Bound<'_, PyAny>) -> PyResult<()> {
+        let borrower = Obj::from(borrower);
+        match slf.get().try_acquire(&borrower)? {
+            true => {
+                recording::tell_task_holds(borrower.as_ptr(), slf.as_ptr(), NAME);
+                Ok(())
+            }
             false => Err(raise(&errors()?.would_block, None).into()),
         }
     }
@@ -220,13 +232,13 @@ impl CapacityLimiter {
     }
 
     /// Put the task's token back. RuntimeError if it has none.
-    fn release(&self) -> PyResult<()> {
-        self.release_for(&current_task("CapacityLimiter.release()")?)
+    fn release(slf: &Bound<'_, Self>) -> PyResult<()> {
+        Self::release_for(slf, &current_task("CapacityLimiter.release()")?)
     }
 
     /// The same for another borrower.
-    fn release_on_behalf_of(&self, borrower: Bound<'_, PyAny>) -> PyResult<()> {
-        self.release_for(&Obj::from(borrower))
+    fn release_on_behalf_of(slf: &Bound<'_, Self>, borrower: Bound<'_, PyAny>) -> PyResult<()> {
+        Self::release_for(slf, &Obj::from(borrower))
     }
 
     /// An object with `borrowed_tokens`, `total_tokens`, `borrowers` and `tasks_waiting`.
@@ -255,9 +267,9 @@ impl CapacityLimiter {
         Self::acquire_for(slf, None)
     }
 
-    fn __aexit__(&self, py: Python<'_>, _kind: Exit<'_>, _exc: Exit<'_>, _tb: Exit<'_>) -> PyResult<Py<PyAny>> {
-        self.release()?;
-        leave_now(py)
+    fn __aexit__(slf: &Bound<'_, Self>, _kind: Exit<'_>, _exc: Exit<'_>, _tb: Exit<'_>) -> PyResult<Py<PyAny>> {
+        Self::release(slf)?;
+        leave_now(slf.py())
     }
 
     fn __repr__(slf: &Bound<'_, Self>) -> PyResult<String> {

@@ -20,6 +20,7 @@ use crate::job::visit_obj;
 use crate::raw::globals::repr;
 use crate::raw::task::{self, TaskState};
 use crate::raw::{Obj, R};
+use crate::recording;
 
 /// A fair queue of tasks that wait to be woken.
 #[pyclass(frozen, module = "segue.lowlevel", weakref)]
@@ -131,11 +132,13 @@ impl ParkingLot {
 
     /// Wake the `count` tasks that have waited longest (a number, or infinity); returns them.
     #[pyo3(signature = (*, count = None))]
-    fn unpark<'py>(&self, py: Python<'py>, count: Option<Bound<'py, PyAny>>) -> PyResult<Bound<'py, PyList>> {
-        let n = self.how_many(count.as_ref())?;
+    fn unpark<'py>(slf: &Bound<'py, Self>, count: Option<Bound<'py, PyAny>>) -> PyResult<Bound<'py, PyList>> {
+        let (py, this) = (slf.py(), slf.get());
+        recording::tell_signal(slf.as_ptr());
+        let n = this.how_many(count.as_ref())?;
         let woken = PyList::empty(py);
         for _ in 0..n {
-            let Some(wait) = self.waiters.pop() else { break };
+            let Some(wait) = this.waiters.pop() else { break };
             woken.append(wait_of(&wait).task_obj().bound(py))?;
             wait_of(&wait).wake(Obj::none())?;
         }
@@ -143,18 +146,21 @@ impl ParkingLot {
     }
 
     /// Wake all tasks; returns them.
-    fn unpark_all<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyList>> {
-        self.unpark(py, Some(self.waiters.len().into_pyobject(py)?.into_any()))
+    fn unpark_all<'py>(slf: &Bound<'py, Self>) -> PyResult<Bound<'py, PyList>> {
+        let (py, this) = (slf.py(), slf.get());
+        Self::unpark(slf, Some(this.waiters.len().into_pyobject(py)?.into_any()))
     }
 
     /// Move the `count` tasks that have waited longest to the end of another lot.
     #[pyo3(signature = (new_lot, *, count = None))]
-    fn repark(&self, new_lot: &Bound<'_, PyAny>, count: Option<Bound<'_, PyAny>>) -> PyResult<()> {
+    fn repark(slf: &Bound<'_, Self>, new_lot: &Bound<'_, PyAny>, count: Option<Bound<'_, PyAny>>) -> PyResult<()> {
+        let this = slf.get();
         let Ok(target) = new_lot.cast::<ParkingLot>() else {
             return Err(PyTypeError::new_err("new_lot must be a ParkingLot"));
         };
-        for _ in 0..self.how_many(count.as_ref())? {
-            let Some(wait) = self.waiters.pop() else { break };
+        recording::tell_signal(slf.as_ptr());
+        for _ in 0..this.how_many(count.as_ref())? {
+            let Some(wait) = this.waiters.pop() else { break };
             wait_of(&wait).queue.set(Obj::from(target.clone().into_any()));
             target.get().waiters.push(wait_of(&wait));
         }
@@ -162,8 +168,9 @@ impl ParkingLot {
     }
 
     /// Move all tasks to the end of another lot.
-    fn repark_all(&self, py: Python<'_>, new_lot: &Bound<'_, PyAny>) -> PyResult<()> {
-        self.repark(new_lot, Some(self.waiters.len().into_pyobject(py)?.into_any()))
+    fn repark_all(slf: &Bound<'_, Self>, new_lot: &Bound<'_, PyAny>) -> PyResult<()> {
+        let (py, this) = (slf.py(), slf.get());
+        Self::repark(slf, new_lot, Some(this.waiters.len().into_pyobject(py)?.into_any()))
     }
 
     /// Let everybody who waits here, now and later, fail with BrokenResourceError; `task` (default: the current one) is named

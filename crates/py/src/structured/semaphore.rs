@@ -13,6 +13,7 @@ use super::wait::{self, Checkpoint, Operation, Wait};
 use super::waiters::{wait_of, Waiters};
 use super::{errors, leave_now, of, raise, statistics, to_python, Exit};
 use crate::raw::{Obj, R};
+use crate::recording;
 
 /// A number that `acquire` takes one from and `release` gives one to; `acquire` waits while it is zero.
 ///
@@ -41,6 +42,7 @@ fn owner(wait: &Wait) -> &Semaphore {
 fn attempt(wait: &Wait) -> R<Option<Obj>> {
     let semaphore = owner(wait);
     if semaphore.take_one() {
+        tell_taken(wait);
         return Ok(Some(Obj::none()));
     }
     semaphore.waiters.push(wait);
@@ -52,7 +54,12 @@ fn leave(wait: &Wait) {
 }
 
 fn undo(wait: &Wait, _: Obj) -> R<()> {
+    recording::tell_task_releases(wait.task.get(), wait.owner.get());
     owner(wait).give_one()
+}
+
+fn tell_taken(wait: &Wait) {
+    recording::tell_task_holds(wait.task.get(), wait.owner.get(), "Semaphore");
 }
 
 impl Semaphore {
@@ -66,7 +73,10 @@ impl Semaphore {
 
     fn give_one(&self) -> R<()> {
         match self.waiters.pop() {
-            Some(next) => wait_of(&next).wake(Obj::none()),
+            Some(next) => {
+                tell_taken(wait_of(&next));
+                wait_of(&next).wake(Obj::none())
+            }
             None => {
                 self.value.set(self.value.get() + 1);
                 Ok(())
@@ -113,9 +123,12 @@ impl Semaphore {
     }
 
     /// Acquire if that needs no waiting; else WouldBlock.
-    fn acquire_nowait(&self) -> PyResult<()> {
-        match self.take_one() {
-            true => Ok(()),
+    fn acquire_nowait(slf: &Bound<'_, Self>) -> PyResult<()> {
+        match slf.get().take_one() {
+            true => {
+                recording::tell_running_holds(slf.as_ptr(), "Semaphore");
+                Ok(())
+            }
             false => Err(raise(&errors()?.would_block, None).into()),
         }
     }
@@ -126,11 +139,13 @@ impl Semaphore {
     }
 
     /// Give one back: to whoever has waited longest, if anybody does. ValueError beyond `max_value`.
-    fn release(&self) -> PyResult<()> {
-        if self.waiters.is_empty() && self.max == Some(self.value.get()) {
+    fn release(slf: &Bound<'_, Self>) -> PyResult<()> {
+        let this = slf.get();
+        if this.waiters.is_empty() && this.max == Some(this.value.get()) {
             return Err(PyValueError::new_err("semaphore released too many times"));
         }
-        Ok(self.give_one()?)
+        recording::tell_running_releases(slf.as_ptr());
+        Ok(this.give_one()?)
     }
 
     /// An object with `tasks_waiting`.
@@ -142,9 +157,9 @@ impl Semaphore {
         Self::acquire(slf)
     }
 
-    fn __aexit__(&self, py: Python<'_>, _kind: Exit<'_>, _exc: Exit<'_>, _tb: Exit<'_>) -> PyResult<Py<PyAny>> {
-        self.release()?;
-        leave_now(py)
+    fn __aexit__(slf: &Bound<'_, Self>, _kind: Exit<'_>, _exc: Exit<'_>, _tb: Exit<'_>) -> PyResult<Py<PyAny>> {
+        Self::release(slf)?;
+        leave_now(slf.py())
     }
 
     fn __repr__(slf: &Bound<'_, Self>) -> String {

@@ -30,9 +30,10 @@ use std::io::{self, Write};
 
 use serde_json::{json, Map, Value};
 
-use crate::event::{outcome, phase, scope, step, Event, Key, Kind, LOOP_SHIFT};
+use crate::event::{outcome, phase, release, scope, step, Event, Key, Kind, LOOP_SHIFT};
 use crate::queries::cause_name;
 use crate::recording::Recording;
+use crate::warning::Code;
 use crate::words;
 
 pub fn write(recording: &Recording, out: &mut dyn Write) -> io::Result<()> {
@@ -126,7 +127,10 @@ fn line(recording: &Recording, event: &Event) -> Map<String, Value> {
             put("scope", a.into());
             put("caught", (c == 1).into());
         }
-        Kind::Release => put("object", a.into()),
+        Kind::Release => {
+            put("object", a.into());
+            put("what", named(c, &[(release::RELEASED, "released"), (release::SIGNAL, "signalled")]));
+        }
         Kind::Queue => {
             put("object", a.into());
             put("items", c.into());
@@ -134,6 +138,7 @@ fn line(recording: &Recording, event: &Event) -> Map<String, Value> {
         Kind::Warning => {
             put("nanos", a.into());
             put("code", c.into());
+            put("name", Code::from_number(c).map_or(Value::Null, |code| code.name().into()));
         }
         Kind::Lost => {
             put("loop", (event.task() >> LOOP_SHIFT).into());

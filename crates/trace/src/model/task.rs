@@ -206,6 +206,8 @@ pub struct Held {
     pub what: Text,
     /// In the order in which they got it; twice if one got it twice.
     pub holders: Vec<Holder>,
+    /// Who waited first for what the present holder has, and since when.
+    pub first_waiter: Option<(Key, Nanos)>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -5,7 +5,7 @@ use std::hash::Hash;
 use sched::Nanos;
 
 use crate::by_number::ByNumber;
-use crate::event::{Object, Place, Text};
+use crate::event::{Key, Object, Place, Text};
 
 /// Different entries of a table; what comes later is summed up in the entry 0.
 const MOST: usize = 10_000;
@@ -23,6 +23,11 @@ pub fn unpair(pair: u64) -> (u32, u32) {
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Code {
     pub started: u64,
+    /// So many were alive at once.
+    pub peak: u64,
+    /// Steps of other tasks in which some were started, and the last of them.
+    pub bursts: u64,
+    pub last_burst: (Key, u32),
     pub finished: u64,
     pub failed: u64,
     pub cancelled: u64,

@@ -1,9 +1,10 @@
 //! Units of a story as sentences.
 
-use crate::event::{cause, scope, Event, Key, Kind, Place};
+use crate::event::{cause, release, scope, Event, Key, Kind, Place};
 use crate::life::Span;
 use crate::model::task::{flag, Cancel, State, Task, WaitsFor};
 use crate::recording::Recording;
+use crate::warning::Code;
 use crate::words::{self, counted, duration, thing};
 
 use super::{Sentence, Unit, What};
@@ -257,6 +258,7 @@ impl<'r> Teller<'r> {
                 format!("left the {what}{opened}{took}{caught}")
             }
             Some(Kind::Hold) => format!("took {}{at}", the(recording.tables.text(event.c))),
+            Some(Kind::Release) if event.c == release::SIGNAL => format!("set, notified or put something{at}"),
             Some(Kind::Release) => format!("released what it held{at}"),
             Some(Kind::Queue) => {
                 format!("put an item into a queue{at}, which then had {}", counted(event.c.into(), "item"))
@@ -265,7 +267,10 @@ impl<'r> Teller<'r> {
                 let what = words::one_line(recording.tables.text(event.c));
                 format!("ran the callback {what}{at} in {}", duration(event.a))
             }
-            Some(Kind::Warning) => format!("there was a warning about it{at}"),
+            Some(Kind::Warning) => {
+                let title = Code::from_number(event.c).map_or("there was a warning", |code| code.title());
+                format!("warning: {title}{at}")
+            }
             _ => String::new(),
         }
     }
