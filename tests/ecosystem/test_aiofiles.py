@@ -34,7 +34,7 @@ def test_many_files_at_once(run, tmp_path: Path):
             async with aiofiles.open(source, "rb") as reading, aiofiles.open(target, "wb") as writing:
                 while block := await reading.read(8192):
                     await writing.write(block)
-            return target.read_bytes() == bytes([number]) * 100_000
+            return await asyncio.to_thread(target.read_bytes) == bytes([number]) * 100_000
 
         assert all(await asyncio.gather(*map(copy, range(40))))
 

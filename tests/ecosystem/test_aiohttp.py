@@ -104,17 +104,18 @@ def test_large_bodies_stream_both_ways(run, certificates, tls):
 
 def test_file_response_uses_sendfile_and_ranges(run, tmp_path: Path):
     file = tmp_path / "data.bin"
-    file.write_bytes(bytes(range(256)) * 8192)
+    content = bytes(range(256)) * 8192
+    file.write_bytes(content)
 
     async def main():
         app = web.Application()
         app.router.add_static("/files", tmp_path)
         async with serving(app) as url, aiohttp.ClientSession() as session:
             async with session.get(f"{url}/files/data.bin") as response:
-                assert await response.read() == file.read_bytes()
+                assert await response.read() == content
             async with session.get(f"{url}/files/data.bin", headers={"range": "bytes=1000-1999"}) as response:
                 assert response.status == 206
-                assert await response.read() == file.read_bytes()[1000:2000]
+                assert await response.read() == content[1000:2000]
 
     run(main)
 

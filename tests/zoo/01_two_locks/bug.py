@@ -1,0 +1,24 @@
+# code: deadlock
+# tasks: transfer-a, transfer-b
+# cure: same order
+"""Two tasks take two locks, each in its own order."""
+import asyncio
+
+
+async def transfer(first: asyncio.Lock, second: asyncio.Lock) -> None:
+    async with first:
+        await asyncio.sleep(0.01)
+        async with second:  # BUG
+            pass
+
+
+async def main() -> None:
+    a, b = asyncio.Lock(), asyncio.Lock()
+    tasks = [
+        asyncio.create_task(transfer(a, b), name="transfer-a"),
+        asyncio.create_task(transfer(b, a), name="transfer-b"),
+    ]
+    await asyncio.wait(tasks, timeout=0.3)
+
+
+asyncio.run(main())

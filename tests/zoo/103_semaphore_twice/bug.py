@@ -1,0 +1,25 @@
+# code: deadlock
+# tasks: crawler
+# cure: twice
+"""A recursive crawler takes the same semaphore at each depth, and all are taken."""
+import asyncio
+
+
+async def crawl(limit: asyncio.Semaphore, depth: int) -> None:
+    async with limit:  # BUG
+        await asyncio.sleep(0.01)
+        if depth:
+            await crawl(limit, depth - 1)
+
+
+async def main() -> None:
+    limit = asyncio.Semaphore(2)
+    task = asyncio.create_task(crawl(limit, 3), name="crawler")
+    done, pending = await asyncio.wait([task], timeout=0.3)
+    for task in pending:
+        task.cancel()
+    await asyncio.gather(*pending, return_exceptions=True)
+    print(len(done))
+
+
+asyncio.run(main())

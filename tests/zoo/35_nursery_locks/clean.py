@@ -1,0 +1,26 @@
+import segue
+
+
+async def left(a: segue.Lock, b: segue.Lock) -> None:
+    async with a:
+        await segue.sleep(0.01)
+        async with b:
+            pass
+
+
+async def right(a: segue.Lock, b: segue.Lock) -> None:
+    async with a:
+        await segue.sleep(0.02)
+        async with b:
+            pass
+
+
+async def main() -> None:
+    a, b = segue.Lock(), segue.Lock()
+    with segue.move_on_after(0.3):
+        async with segue.open_nursery() as nursery:
+            nursery.start_soon(left, a, b)
+            nursery.start_soon(right, a, b)
+
+
+segue.run(main())

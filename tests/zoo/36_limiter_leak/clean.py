@@ -1,0 +1,19 @@
+import segue
+
+
+async def job(limiter: segue.CapacityLimiter, number: int) -> None:
+    async with limiter:
+        await segue.sleep(0.01)
+        if number == 0:
+            return
+
+
+async def main() -> None:
+    limiter = segue.CapacityLimiter(1)
+    with segue.move_on_after(0.3):
+        async with segue.open_nursery() as nursery:
+            for number in range(3):
+                nursery.start_soon(job, limiter, number)
+
+
+segue.run(main())
