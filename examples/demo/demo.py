@@ -7,13 +7,14 @@ status 0 when every run did everything it should, and those on Segue really ran 
 from __future__ import annotations
 
 import argparse
+import collections
 import json
 import resource
 import statistics
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import pages
@@ -23,8 +24,9 @@ RUN_LIMIT = 60.0
 """Seconds after which a run is killed and the demo fails: it must end by itself."""
 
 
-def run_program(on: str, options: list[str], folder: Path, quiet: bool, report: bool = False) -> dict:
+def run_program(on: str, options: list[str], folder: Path, quiet: bool, see: Sequence[str] = ()) -> dict:
     """Runs app.py on "segue" or "asyncio"; returns its summary plus `wall`, `cpu` (seconds) and `errors`.
+    `see`: options of `segue run` that show what happens.
 
     Exits the demo when the program fails. The summary's file is left in `folder`.
     """
@@ -32,7 +34,7 @@ def run_program(on: str, options: list[str], folder: Path, quiet: bool, report: 
     summary.unlink(missing_ok=True)
     command = [sys.executable]
     if on == "segue":
-        command += ["-m", "segue", "run", *(["--report"] if report else [])]
+        command += ["-m", "segue", "run", *see]
     command += [str(HERE / "app.py"), *options, "--require-loop", on, "--summary", str(summary)]
     out = subprocess.PIPE if quiet else None
     started, cpu_before = time.perf_counter(), cpu_of_children()
@@ -69,10 +71,14 @@ def print_times(runs: dict[str, list[dict]]) -> None:
     line("whole program, CPU time", lambda run: run["cpu"])
 
 
-def print_report(options: list[str], folder: Path) -> None:
-    """Runs the program once more with --report: Segue's list of failed tasks, and the task tree."""
-    print("\nsegue run --report app.py: what Segue itself recorded of the tasks that failed", flush=True)
-    errors = run_program("segue", options, folder, quiet=True, report=True)["errors"]
+def print_report(options: list[str], folder: Path) -> Path:
+    """Runs the program once more with --report and --record: Segue's list of failed tasks, the task tree, and a
+    recording, whose path is returned."""
+    recording = folder / "demo.segue"
+    recording.unlink(missing_ok=True)
+    print("\nsegue run --report --record demo.segue app.py: the tasks that failed, as Segue saw them", flush=True)
+    see = ["--report", "--record", str(recording)]
+    errors = run_program("segue", options, folder, quiet=True, see=see)["errors"]
     failures, _, tree = errors.partition("Task tree\n")
     print("\n".join(f"  {text}" for text in failures.strip().splitlines()))
     if not tree:
@@ -80,6 +86,23 @@ def print_report(options: list[str], folder: Path) -> None:
     file = folder / "tasks.md"
     file.write_text(tree)
     print(f"  The tree of tasks, as a Mermaid diagram: {file}")
+    return recording
+
+
+def print_recording(recording: Path) -> None:
+    """What is in the recording, and how to look at it."""
+    kinds = collections.Counter(json.loads(line)["kind"] for line in exported(recording, "jsonl"))
+    if not kinds["spawn"] or kinds["spawn"] > kinds["finish"] + kinds["unheard"]:
+        sys.exit(f"demo: {recording} doesn't tell of every task how it ended: {dict(kinds)}")
+    print(f"\nRecorded: {recording}")
+    print(f"  {kinds['spawn']:,} tasks, {kinds['step']:,} steps, {kinds['wake']:,} wakes, {kinds['turn']:,} turns of the loop")
+    print("  Look at it in a browser (graph, timeline, the story of each task):")
+    print(f"    {Path(sys.executable).with_name('segue')} view {recording}")
+
+
+def exported(recording: Path, form: str) -> list[str]:
+    command = [sys.executable, "-m", "segue", "export", "--format", form, str(recording)]
+    return subprocess.run(command, check=True, capture_output=True, text=True).stdout.splitlines()
 
 
 def main() -> int:
@@ -113,11 +136,12 @@ def main() -> int:
 
     print()
     print_times(runs)
-    print_report([*options, "1"], build)
+    recording = print_report([*options, "1"], build)
     first = runs["segue"][0]
     print(f"\nuvicorn ran on {first['loop']}, every page came back byte for byte,")
     print(f"and the {len(first['failed_tasks'])} tasks that had to fail said why.")
     print(f"The demo took {time.perf_counter() - started:.0f} s.")
+    print_recording(recording)
     return 0
 
 

@@ -2,7 +2,7 @@
 //!
 //! | key | of which kinds | |
 //! |---|---|---|
-//! | `kind` | all | "loop", "turn", "spawn", "exists", "name", "child", "step", "wait", "wait_task", "wake", "cancel", "why", "finish", "unheard", "callback", "scope_open", "scope_close", "hold", "release", "queue", "warning", "lost", "unknown" |
+//! | `kind` | all | "loop", "turn", "spawn", "exists", "name", "child", "step", "wait", "wait_task", "wake", "cancel", "why", "finish", "unheard", "callback", "scope_open", "scope_close", "hold", "release", "queue", "warning", "fact", "lost", "unknown" |
 //! | `at` | all | nanoseconds since the recording began; of what takes time, its begin |
 //! | `task` | those of a task | its number |
 //! | `place` | those of a place, if it is known | `{"file", "line", "function"}` |
@@ -23,14 +23,15 @@
 //! | `what` | unheard, callback, scope_open | "never retrieved", "destroyed"; what was called; "cancel scope", "nursery" |
 //! | `caught` | scope_close | it caught its own cancellation |
 //! | `items` | queue | how many are in it |
-//! | `code`, `nanos` | warning | |
+//! | `code`, `name`, `nanos` | warning | its number and name; nanoseconds, where a time is meant |
+//! | `code`, `detail` | fact | what warnings are found by, and none by itself: `warning::fact` |
 //! | `events` | lost | how many found no room |
 
 use std::io::{self, Write};
 
 use serde_json::{json, Map, Value};
 
-use crate::event::{outcome, phase, release, scope, step, Event, Key, Kind, LOOP_SHIFT};
+use crate::event::{outcome, phase, release, scope, step, Event, Key, Kind, LOOP_SHIFT, NUMBERED};
 use crate::queries::cause_name;
 use crate::recording::Recording;
 use crate::warning::Code;
@@ -54,8 +55,10 @@ fn line(recording: &Recording, event: &Event) -> Map<String, Value> {
         line.insert("kind".into(), "unknown".into());
         return line;
     };
-    line.insert("kind".into(), kind_name(kind).into());
     let Event { a, b, c, .. } = *event;
+    let warning = Code::from_number(c);
+    let is_fact = kind == Kind::Warning && warning.is_none();
+    line.insert("kind".into(), if is_fact { "fact" } else { kind_name(kind) }.into());
     let text = |number| Value::from(recording.tables.text(number));
     let task = |key: Key| if key == 0 { Value::Null } else { words::id(key).into() };
     if has_task(kind) {
@@ -84,6 +87,7 @@ fn line(recording: &Recording, event: &Event) -> Map<String, Value> {
             put("parent", task(a));
             put("coroutine", text(c));
         }
+        Kind::Name if c & NUMBERED != 0 => put("name", format!("Task-{}", c & !NUMBERED).into()),
         Kind::Name => put("name", text(c)),
         Kind::Child => put("scope", a.into()),
         Kind::Step => {
@@ -136,9 +140,11 @@ fn line(recording: &Recording, event: &Event) -> Map<String, Value> {
             put("items", c.into());
         }
         Kind::Warning => {
-            put("nanos", a.into());
             put("code", c.into());
-            put("name", Code::from_number(c).map_or(Value::Null, |code| code.name().into()));
+            put(if is_fact { "detail" } else { "nanos" }, a.into());
+            if let Some(warning) = warning {
+                put("name", warning.name().into());
+            }
         }
         Kind::Lost => {
             put("loop", (event.task() >> LOOP_SHIFT).into());
