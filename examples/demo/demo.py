@@ -95,7 +95,8 @@ def print_recording(recording: Path) -> None:
     if not kinds["spawn"] or kinds["spawn"] > kinds["finish"] + kinds["unheard"]:
         sys.exit(f"demo: {recording} doesn't tell of every task how it ended: {dict(kinds)}")
     print(f"\nRecorded: {recording}")
-    print(f"  {kinds['spawn']:,} tasks, {kinds['step']:,} steps, {kinds['wake']:,} wakes, {kinds['turn']:,} turns of the loop")
+    told = {"spawn": "tasks", "step": "steps", "wake": "wakes", "turn": "turns of the loop"}
+    print("  " + ", ".join(f"{kinds[kind]:,} {words}" for kind, words in told.items()))
     print("  Look at it in a browser (graph, timeline, the story of each task):")
     print(f"    {Path(sys.executable).with_name('segue')} view {recording}")
 
