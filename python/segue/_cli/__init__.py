@@ -16,7 +16,10 @@ commands
   segue run app.py           run a program as python would, on Segue's loop
   segue run --report app.py  ... and say at exit which tasks failed, where they were started and why
   segue run --explain app.py ... and have a failure say in which task it was, and who started, awaited, cancelled it
-  segue view FILE            look at what `segue run --record FILE app.py` wrote: graph, timeline, stories
+  segue run --warn app.py    ... and say what looks wrong: deadlocks, what blocks the loop, forgotten awaits, ...
+  segue run --record FILE app.py  ... and write down what every task does
+  segue run --flight DIR app.py   ... and keep the last seconds for when something goes wrong
+  segue view FILE            look at what --record or --flight wrote: graph, timeline, stories
   segue export FILE          ... for other programs: Perfetto, Mermaid, SVG, JSON Lines, flame graphs
   segue top [PID]            look into a running program: its tasks, live
   segue tree [PID]           ... printed once, as a tree

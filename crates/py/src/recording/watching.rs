@@ -5,7 +5,6 @@
 //! changes what the program does.
 
 use std::cell::{Cell, RefCell};
-use std::collections::HashSet;
 
 use net::clock::Monotonic;
 use pyo3::ffi::PyObject;
@@ -33,13 +32,32 @@ pub struct Watching {
     /// What tasks are about to wait for, where they said so: the object's number and what for.
     wanted: RefCell<ByNumber<u64, Wanted>>,
     /// Places of starts that were looked at.
-    sites: RefCell<HashSet<Place>>,
+    sites: Seen,
     /// Names of callbacks that were looked at.
-    callbacks: RefCell<HashSet<Text>>,
+    callbacks: Seen,
     /// The task that has let others run last, and how often it did so without another one between.
     yields: Cell<(u64, u32)>,
     /// Some task waits for a shield: ends of tasks are looked at.
     pub looks_at_ends: Cell<bool>,
+}
+
+/// Numbers of a recording's table, which are dense: asked at every event.
+#[derive(Default)]
+struct Seen(RefCell<Vec<u64>>);
+
+impl Seen {
+    /// Whether it is asked for the first time.
+    #[inline]
+    fn is_new(&self, number: u32) -> bool {
+        let (word, bit) = (number as usize / 64, 1u64 << (number % 64));
+        let mut words = self.0.borrow_mut();
+        if word >= words.len() {
+            words.resize(word + 1, 0);
+        }
+        let is_new = words[word] & bit == 0;
+        words[word] |= bit;
+        is_new
+    }
 }
 
 #[derive(Clone, Copy)]
@@ -65,7 +83,7 @@ impl Watching {
     }
 
     fn is_new_site(&self, place: Place) -> bool {
-        self.watch.is_some() && place != 0 && self.sites.borrow_mut().insert(place)
+        self.watch.is_some() && place != 0 && self.sites.is_new(place)
     }
 
     /// Calls a method of the watch; None without a watch, or if it raised.
@@ -115,7 +133,7 @@ pub fn spawned(sink: &Sink, place: Place) {
 #[inline]
 pub fn calls(sink: &Sink, name: Text, callback: *mut PyObject) {
     let watching = &sink.watching;
-    if watching.watch.is_some() && name != 0 && watching.callbacks.borrow_mut().insert(name) {
+    if watching.watch.is_some() && name != 0 && watching.callbacks.is_new(name) {
         let place = sink.words.place(&sink.words.begins_at(callback));
         if place != 0 {
             sink.push(Kind::Warning, 0, name.into(), place, fact::CALLBACK);
