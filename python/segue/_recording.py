@@ -109,6 +109,7 @@ class record:
         recording = self._recording or self._stopped
         if recording is None:
             return []
+        recording.catch_up()
         if self._live:
             answer = recording.answer("warnings")
         elif self._path is not None:

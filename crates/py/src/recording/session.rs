@@ -70,6 +70,9 @@ pub struct Session {
     wants_figures: AtomicBool,
     stopped: Mutex<bool>,
     stop: Condvar,
+    /// How often the thread has emptied the rings, and that it has again.
+    emptied: Mutex<u64>,
+    again: Condvar,
     /// What went wrong with the file; the recording goes on and is lost from there.
     failure: Mutex<Option<io::Error>>,
     is_over: Arc<AtomicBool>,
@@ -141,6 +144,8 @@ impl Session {
             wants_figures: AtomicBool::new(false),
             stopped: Mutex::new(false),
             stop: Condvar::new(),
+            emptied: Mutex::default(),
+            again: Condvar::new(),
             failure: Mutex::new(None),
             is_over: Arc::default(),
         }))
@@ -488,6 +493,35 @@ fn empty_into(session: &Session, out: &mut Out) -> io::Result<()> {
     out.writer.flush()
 }
 
+/// The next time to empty the rings. True: nothing comes after it.
+fn wait_for_the_next(session: &Session) -> bool {
+    let stopped = locked(&session.stopped);
+    match *stopped {
+        true => true,
+        false => *session.stop.wait_timeout(stopped, PAUSE).unwrap_or_else(PoisonError::into_inner).0,
+    }
+}
+
+fn has_emptied(session: &Session) {
+    *locked(&session.emptied) += 1;
+    session.again.notify_all();
+}
+
+/// Waits until the thread has taken what there is now; false if it doesn't.
+fn caught_up(session: &Session, is_over: impl Fn() -> bool) -> bool {
+    let mut emptied = locked(&session.emptied);
+    // One may be under way that has passed by what there is.
+    let wanted = *emptied + 2;
+    while *emptied < wanted {
+        if is_over() || locked(&session.failure).is_some() {
+            return false;
+        }
+        session.stop.notify_all();
+        emptied = session.again.wait_timeout(emptied, PAUSE).unwrap_or_else(PoisonError::into_inner).0;
+    }
+    true
+}
+
 /// Into the model in memory.
 fn empty_into_memory(session: &Session, live: &InMemory) {
     let mut loops = Vec::new();
@@ -497,12 +531,9 @@ fn empty_into_memory(session: &Session, live: &InMemory) {
 
 fn run_in_memory(session: &Session, live: &InMemory) {
     loop {
-        let stopped = locked(&session.stopped);
-        let stopped = match *stopped {
-            true => true,
-            false => *session.stop.wait_timeout(stopped, PAUSE).unwrap_or_else(PoisonError::into_inner).0,
-        };
+        let stopped = wait_for_the_next(session);
         empty_into_memory(session, live);
+        has_emptied(session);
         if stopped {
             return live.ends();
         }
@@ -511,14 +542,11 @@ fn run_in_memory(session: &Session, live: &InMemory) {
 
 fn run(session: &Session, mut out: Out) {
     loop {
-        let stopped = locked(&session.stopped);
-        let stopped = match *stopped {
-            true => true,
-            false => *session.stop.wait_timeout(stopped, PAUSE).unwrap_or_else(PoisonError::into_inner).0,
-        };
+        let stopped = wait_for_the_next(session);
         if let Err(e) = empty_into(session, &mut out) {
             return session.note_failure(e);
         }
+        has_emptied(session);
         if stopped {
             break;
         }
@@ -592,6 +620,15 @@ impl Recording {
             }
         }
         self.check(py)
+    }
+
+    /// Waits until the recorder's thread has taken everything that has happened so far: the file, or the tasks in memory, are then
+    /// complete up to now. At once where there is no such thread.
+    fn catch_up(&self, py: Python<'_>) {
+        py.detach(|| {
+            let is_over = || locked(&self.thread).as_ref().is_none_or(JoinHandle::is_finished);
+            caught_up(&self.session, is_over);
+        });
     }
 
     /// Raises OSError if writing the file has failed.
