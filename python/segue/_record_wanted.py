@@ -57,7 +57,8 @@ def begin() -> None:
     if os.environ.get(VARIABLE):
         from ._recording import MEMORY, bytes_of, record
 
-        recording = record(path_for_this_process(), memory=bytes_of(os.environ.get(MEMORY_VARIABLE, MEMORY)))
+        memory = bytes_of(os.environ.get(MEMORY_VARIABLE, MEMORY))
+        recording = record(path_for_this_process(), memory=memory, warn=bool(os.environ.get(WARN_VARIABLE)))
     elif os.environ.get(FLIGHT_VARIABLE):
         recording = flight_of(os.environ)
     elif _is_the_owner():

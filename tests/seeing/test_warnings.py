@@ -65,11 +65,36 @@ asyncio.run(asyncio.sleep(0))
     assert (status, out, error) == (0, "done\n", "segue: no warnings\n")
 
 
-def test_a_recording_says_how_many_and_the_file_has_them(tmp_path: Path) -> None:
-    _, _, error = run(tmp_path, BUG, "--record", "app.segue")
-    assert error == f"segue: 1 warning (blocking-call); `segue view {tmp_path / 'app.segue'}` shows them\n"
+def test_a_recording_has_them_too(tmp_path: Path) -> None:
+    _, _, error = run(tmp_path, BUG, "--record", "app.segue", "--warn")
+    assert error.startswith("segue: 1 warning\napp.py:4: blocking-call: ")
     [found] = json.loads(segue._core.OpenedRecording(str(tmp_path / "app.segue")).answer("warnings"))
     assert (found["code"], found["name"], found["place"]["line"]) == ("blocking-call", "poller", 4)
+
+
+def test_a_recording_without_a_watch_says_how_many_its_events_tell(tmp_path: Path) -> None:
+    program = """\
+import segue
+
+async def both(one, other, met):
+    async with one:
+        await met.wait()
+        async with other:
+            pass
+
+async def main():
+    a, b, met = segue.Lock(), segue.Lock(), segue.Event()
+    with segue.move_on_after(0.2):
+        async with segue.open_nursery() as nursery:
+            nursery.start_soon(both, a, b, met)
+            nursery.start_soon(both, b, a, met)
+            await segue.sleep(0.01)
+            met.set()
+
+segue.run(main())
+"""
+    _, _, error = run(tmp_path, program, "--record", "app.segue")
+    assert error == f"segue: 1 warning (deadlock); `segue view {tmp_path / 'app.segue'}` shows them\n"
 
 
 def originals() -> list[Any]:
@@ -90,7 +115,7 @@ def test_inside_of_the_program_and_everything_is_put_back(tmp_path: Path) -> Non
         await asyncio.create_task(poll(), name="poller")
         found.extend(segue.inspect.warnings())
 
-    with segue.record(tmp_path / "app.segue"):
+    with segue.record(tmp_path / "app.segue", warn=True):
         segue.run(main())
     assert originals() == before
     [warning] = found
