@@ -1,4 +1,4 @@
-# code: loop-blocked
+# code: loop-blocked, never-yields
 # tasks: Task-1
 # cure: to_thread
 """Only the main task, which hashes a password for long."""
