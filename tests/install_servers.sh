@@ -1,12 +1,13 @@
 #!/bin/sh
-# Installs the real servers that tests/ecosystem talks to, and the browser and tmux that tests/seeing drives (Debian packages), if they
-# are missing.
+# Installs the real servers that tests/ecosystem talks to, and the browser, tmux and valgrind that tests/seeing uses (Debian packages),
+# if they are missing.
 # The packages' own services are not used: the tests start private processes on free ports.
 # Run as root, or it will say what to install.
 set -eu
 
 missing=""
 command -v tmux >/dev/null 2>&1 || missing="$missing tmux"
+command -v valgrind >/dev/null 2>&1 || missing="$missing valgrind"
 command -v redis-server >/dev/null 2>&1 || missing="$missing redis-server"
 [ -n "$(ls /usr/lib/postgresql/*/bin/initdb 2>/dev/null)" ] || missing="$missing postgresql"
 { command -v nginx || [ -x /usr/sbin/nginx ]; } >/dev/null 2>&1 || missing="$missing nginx-light"

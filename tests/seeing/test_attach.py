@@ -452,8 +452,9 @@ segue.run(main({count}))
 """
 
 
-@pytest.mark.skipif(shutil.which("valgrind") is None, reason="valgrind counts the instructions")
 def test_a_listener_that_nobody_uses_costs_nothing(tmp_path: Path) -> None:
+    assert shutil.which("valgrind"), "valgrind counts the instructions: tests/install_servers.sh installs it"
+
     def instructions(count: int, attach: str) -> int:
         out = tmp_path / f"callgrind.{count}.{attach}"
         command = ["valgrind", "--tool=callgrind", f"--callgrind-out-file={out}", sys.executable]

@@ -16,10 +16,8 @@ import pytest
 from looked_into import running
 from segue._cli.screen import fit
 
-pytestmark = [
-    pytest.mark.timeout(120),
-    pytest.mark.skipif(shutil.which("tmux") is None, reason="needs tmux (tests/install_servers.sh)"),
-]
+pytestmark = pytest.mark.timeout(120)
+assert shutil.which("tmux"), "segue top is driven in tmux: tests/install_servers.sh installs it"
 
 
 class Terminal:

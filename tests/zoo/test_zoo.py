@@ -1,8 +1,8 @@
 """Classic bugs of asynchronous programs: Segue names task, line and cure of each, and says nothing of its clean twin.
 
 A program's head says what is expected: `code` (one of them), `tasks` (their names are in the warning), `text` and
-`cure` (words in it); the line is the one with the comment `# BUG`, if it can be known (`place: none`). What asyncio alone
-says about each is in docs/howto/warnings.md.
+`cure` (words in it); the line is the one with the comment `# BUG`, if it can be known (`place: none`). What asyncio
+alone says about each is in docs/zoo.md.
 """
 
 from __future__ import annotations

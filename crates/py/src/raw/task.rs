@@ -9,6 +9,7 @@
 //! | done | FINISHED or CANCELLED | - | - |
 //!
 //! Stepping is in `task_step.rs`; this file is the object: construction, cancellation, attributes, the type's tables.
+//! One file since these make sense only together, as in `future.rs`.
 
 use std::cell::Cell;
 use std::os::raw::{c_int, c_void};

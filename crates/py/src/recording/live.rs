@@ -177,7 +177,7 @@ impl Live {
         self.samples.0.clear();
         let Some(mut interpreter) = self.interpreter.take() else { return };
         if self.state != State::Nothing {
-            // If the GIL can't be had now, the thread does it once it can, and ends then.
+            // It can't fail. If the GIL can't be had now, the thread does it once it can, and ends then.
             // The listening thread has others to serve.
             interpreter.ask(Wish::End, &mut || true);
             self.state = State::Nothing;
@@ -197,6 +197,7 @@ impl Live {
     pub fn stop(&mut self) {
         if let Some(mut interpreter) = self.interpreter.take() {
             if self.state != State::Nothing {
+                // It can't fail, and `end` waits until it is done.
                 interpreter.ask(Wish::End, &mut || true);
             }
             interpreter.end();
